@@ -1,5 +1,7 @@
 """Queries as people type them are brought into the encoder's form, by the same rule in every caller."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -36,6 +38,12 @@ from codesage.encoder.queries import query_form, read_query
 )
 def test_a_query_gets_the_form_of_documentation(typed: str, text: str, languages: tuple) -> None:
     assert read_query(typed) == (text, languages)
+
+
+def test_the_form_of_a_query_full_of_spaces_takes_little_time() -> None:
+    started = time.process_time()
+    assert read_query("a" + " " * 20_000 + "b in \n  python") == ("A b", ("python",))
+    assert time.process_time() - started < 1.0  # when each place in the spaces was tried: 4 s
 
 
 def test_the_form_is_idempotent() -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -19,13 +20,15 @@ import codesage
 from codesage import CodesageError
 from codesage.encoder.centring import without_language
 from codesage.search import floor
-from codesage.search.filters import _stays_in_a_line, filter_of, type_named
+from codesage.search.filters import filter_of, type_named
 from codesage.search.globs import Globs
 from codesage.search.index import Index
 from codesage.search.maintenance import to_clear
-from codesage.search.places import place_in
+from codesage.search.patterns import Patterns, _stays_in_a_line
+from codesage.search.places import place_in, places_of
+from codesage.search.query import considered
 from codesage.search.refresh import refresh
-from codesage.search.searcher import openable
+from codesage.search.searcher import Searcher, openable
 from codesage.search.show import printable
 from command_line import Stream, run
 from test_search import ENCODER, HashingEncoder
@@ -159,8 +162,7 @@ def test_braces_that_stand_for_too_many_patterns_are_refused():
     ],
 )
 def test_classes_of_posix_are_those_of_ripgrep(pattern, matched):
-    (compiled,) = filter_of(patterns=[pattern]).patterns
-    assert [text for text in ("abc", "4_T", "-]") if compiled.search(text)] == matched
+    assert filter_of(patterns=[pattern]).patterns.found_in((text, text) for text in ("abc", "4_T", "-]")) == matched
 
 
 @pytest.mark.parametrize(
@@ -191,6 +193,70 @@ def test_patterns_that_stay_in_a_line_are_known():
         assert not any("\n" in match[0] for match in re.finditer(pattern, text, re.MULTILINE)), pattern
     for pattern in (r"\s", r"\W", r"\D", "[^a]", r"[\s]", r"\n", "\n", "(?s).", r"\x0a", r"\012", "[\t-z]", r"(?<!a)b", r"\Aa"):
         assert not _stays_in_a_line(pattern), pattern
+
+
+def test_patterns_that_never_end_are_stopped():
+    endless = "a" * 60 + "!"
+    before = signal.getsignal(signal.SIGVTALRM)
+    for ask in (lambda one: one.found_in([(0, endless)]), lambda one: one.matching([endless])):
+        with pytest.raises(CodesageError, match=r"^the regular expression '\(a\+\)\+\$' takes more than 0.2 s and was stopped"):
+            ask(Patterns(["(a+)+$"], seconds=0.2))
+    spent = Patterns(["b", "(a+)+$"], seconds=0.2)
+    assert spent.found_in([(7, "ab"), (8, "c"), (9, "aa")]) == [7, 9]
+    with pytest.raises(CodesageError, match="^the 2 regular expressions take more than 0.2 s"):
+        spent.found_in([(0, endless)])
+    with pytest.raises(CodesageError):  # nothing is left for a second path
+        spent.found_in([(0, endless)])
+    assert signal.getsignal(signal.SIGVTALRM) == before and signal.getitimer(signal.ITIMER_VIRTUAL) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "fault"),
+    [
+        ("(" * 3000 + ")" * 3000, f"'{'(' * 80}...' cannot be read: its groups are nested too deeply"),
+        ("a{99999999999999}", "'a{99999999999999}' cannot be read: the repetition number is too large"),
+        ("(", "'(' cannot be read: missing ), unterminated subpattern at position 0"),
+    ],
+)
+def test_a_pattern_that_cannot_be_read_is_one_short_line(pattern, fault):
+    with pytest.raises(CodesageError) as raised:
+        filter_of(patterns=[pattern])
+    assert str(raised.value) == f"the regular expression {fault}"
+
+
+def test_patterns_give_no_warnings_of_python():
+    assert filter_of(patterns=["[[a]"]).patterns.matching(["b", "[", "a"]) == [1, 2]
+
+
+def test_many_paths_of_one_index_open_and_update_it_once(root, monkeypatch):
+    codesage.Index(".", model=ENCODER).update()
+    opened = mock.Mock(wraps=Index.open)
+    monkeypatch.setattr(Index, "open", opened)
+    places = places_of(["src/retry.py", "src/pkg", "docs", "settings.yaml"], ENCODER)
+    assert [place.below for place in places] == ["src/retry.py", "src/pkg", "docs", "settings.yaml"]
+    assert opened.call_count == 1  # 4 before
+    updated = []
+    searcher = Searcher(places, ENCODER, refresh=updated.append)
+    answer = searcher.search("retry a call", top=9)
+    assert len(updated) == 1 and answer.files == 5  # 4 and 20 before
+    assert {hit.chunk.path for hit in answer.hits} == {
+        "src/retry.py",
+        "src/pkg/http.js",
+        "src/pkg/http.rs",
+        "docs/retry.md",
+        "settings.yaml",
+    }
+    assert searcher.clones(min_lines=1).files == 5 and len(updated) == 2
+
+
+def test_of_a_long_query_the_beginning_is_searched_for(root):
+    assert considered("a b") == "a b" and considered("x" * 10_001) == "x" * 10_000
+    assert considered(" " * 20_000 + "ab " * 4_000) == ("ab " * 3_333).rstrip()
+    long = "retry a call " + "w" * 9_980 + " nowhere " + "more " * 18_000
+    assert considered(long) == "retry a call " + "w" * 9_980
+    answer = run("search", long, "-l", "-k", 1, "--weak")
+    assert paths_of(answer) == paths_of(run("search", considered(long), "-l", "-k", 1, "--weak"))
+    assert answer.stderr.splitlines()[0] == "only the first 9,993 of 100,002 characters of the query are searched for"
 
 
 def test_types_have_the_names_that_people_use():

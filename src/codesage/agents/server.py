@@ -18,6 +18,7 @@ import codesage
 from codesage.agents.folders import Answer, Searched
 from codesage.errors import CodesageError, printable
 from codesage.records import Hit
+from codesage.search.defaults import MOST_OF_QUERY
 from codesage.search.places import LAST_LINE
 
 _READ_ONLY = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
@@ -76,7 +77,10 @@ def server_of(folders: Searched) -> MCPServer:
     @server.tool(title="Search code by meaning", annotations=_READ_ONLY)
     def search(
         query: Annotated[
-            str, Field(description="What the code does, in plain words, or a piece of code.", min_length=1, max_length=10_000)
+            str,
+            Field(
+                description="What the code does, in plain words, or a piece of code.", min_length=1, max_length=MOST_OF_QUERY
+            ),
         ],
         path: Annotated[str, Field(description="Folder or file to search in; empty: all roots.")] = "",
         language: Annotated[str, Field(description="Only this language, such as python; empty: all.")] = "",

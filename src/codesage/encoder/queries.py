@@ -61,17 +61,18 @@ def read_query(typed: str) -> Query:
     languages: list[str] = []
 
     def remove(match: re.Match) -> str:
-        name = _SPACES.sub(" ", match.group(1).lower())
+        name = match.group(1).lower()
         languages.append(_OF_NAME.get(name) or _AMBIGUOUS[name])
         return " "
 
+    typed = _SPACES.sub(" ", typed)  # else the patterns would try each place in a long run of spaces
     text = _ALONE.sub(remove, _AFTER.sub(remove, typed))
     if len(set(languages)) > 1:
         text = typed
     text = _OPENING.sub("", _SPACES.sub(" ", text).strip() + " ")
     text = text.strip().rstrip("?!.").rstrip()
     if len(text.split()) < _LEAST_WORDS:
-        text = _SPACES.sub(" ", typed).strip()
+        text = typed.strip()
     return Query(text[:1].upper() + text[1:], tuple(dict.fromkeys(languages)))
 
 

@@ -66,7 +66,7 @@ class Index:
 
         `update`: look for changes first. `weak`: answer also when no code matches the query. `only` restricts, before the best
         are chosen: types=["py"], globs=["src/**"], content="code", patterns=[regular expressions]; a string alone is one of
-        these. CodesageError for an empty query or an invalid filter.
+        these. Of a query, the first 10,000 characters count. CodesageError for an empty query or an invalid filter.
         """
         searcher = self._searcher_for(update)
         return _hits(searcher.search(query, filter_of(**only), top=top, dense_weight=dense_weight, weak=weak))

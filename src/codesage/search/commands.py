@@ -6,7 +6,6 @@ Filters and output follow ripgrep where it has the same feature.
 import gc
 import math
 import os
-import re
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -20,6 +19,7 @@ from codesage.search.defaults import CLONE_LINES, CLONE_SIMILARITY, DENSE_WEIGHT
 
 if TYPE_CHECKING:
     from codesage.search.index import Index
+    from codesage.search.patterns import Patterns
     from codesage.search.places import Place
     from codesage.search.searcher import Answer, Groups, Searcher
 
@@ -171,8 +171,8 @@ def similar(
         from codesage.search.store.commands import similar_from
 
         _refuse_both(store, index_dir)
-        return form.show(similar_from(store, parted(place)[0], line, where, paths or (), top=top), ())
-    form.show(_searcher(paths, index_dir, model, update=not no_update).similar(file, line, where, top=top), ())
+        return form.show(similar_from(store, parted(place)[0], line, where, paths or (), top=top), where.patterns)
+    form.show(_searcher(paths, index_dir, model, update=not no_update).similar(file, line, where, top=top), where.patterns)
 
 
 def status(
@@ -435,7 +435,7 @@ class _Form:
         self._as_json, self._jsonl, self._only_paths, self._null = as_json, jsonl, only_paths, null
         self._context, self._explain, self._screen = context, explain, Screen(color)
 
-    def show(self, answer: "Answer", patterns: Sequence[re.Pattern], hint: str = "") -> None:
+    def show(self, answer: "Answer", patterns: "Patterns", hint: str = "") -> None:
         """Print an answer; raises typer.Exit(1) when it is empty, after saying why. `hint`: what to do about that."""
         from codesage.search.refresh import say
         from codesage.search.show import as_json
@@ -539,10 +539,14 @@ def _is_new(paths: list[str], index_dir: Path | None) -> bool:
 
 
 def _readable(query: str) -> str:
-    """A query without the bytes that the terminal's encoding cannot hold."""
+    """What is searched for: a query without the bytes that the terminal's encoding cannot hold, and not more than counts."""
+    from codesage.search.query import considered
     from codesage.search.refresh import say
 
     readable = query.encode("utf-8", "ignore").decode()
     if readable != query:
         say("the query holds bytes that are not UTF-8: they are left out")
-    return readable
+    counted = considered(readable)
+    if len(counted) < len(readable.strip()):
+        say(f"only the first {len(counted):,} of {len(readable):,} characters of the query are searched for")
+    return counted

@@ -4,10 +4,8 @@ In: a view of an index. Out: one boolean a chunk. Types are named as in ripgrep:
 language that was recognised, the others the ending of the name.
 """
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
@@ -15,6 +13,7 @@ from codesage.errors import CodesageError
 from codesage.languages import LANGUAGES, language_named
 from codesage.search.globs import Globs
 from codesage.search.kinds import CONTENTS, content_of
+from codesage.search.patterns import NO_PATTERNS, Patterns
 from codesage.search.view import View
 
 TYPES = {
@@ -45,7 +44,7 @@ class Filter:
     types: tuple[str, ...] = ()  # any of these, see type_named
     globs: Globs | None = None
     content: str = "all"  # or "code", "docs", "config"
-    patterns: tuple[re.Pattern, ...] = ()  # some line of the chunk matches any of these
+    patterns: Patterns = NO_PATTERNS  # some line of the chunk matches any of these
     below: str = ""  # this file or folder within the root
     named: Callable[[str], str] = str  # from a path of the index to what globs read
 
@@ -63,15 +62,8 @@ class Filter:
             places = np.flatnonzero(allowed_N).tolist()
             allowed_N[:] = False
             for start in range(0, len(places), _AT_ONCE):
-                allowed_N[[place for place, text in texts(places[start : start + _AT_ONCE]) if self.matches(text)]] = True
+                allowed_N[self.patterns.found_in(texts(places[start : start + _AT_ONCE]))] = True
         return allowed_N
-
-    def matches(self, text: str) -> bool:
-        """Whether any of the patterns is found in a line of `text`."""
-        return any(
-            pattern.search(text) if _stays_in_a_line(pattern.pattern) else any(map(pattern.search, text.split("\n")))
-            for pattern in self.patterns
-        )
 
     def unused(self, view: View) -> list[str]:
         """The options, as on the command line, that no file of the index passes."""
@@ -109,57 +101,13 @@ def filter_of(
     """
     if content not in ("all", *CONTENTS):
         raise CodesageError(f"unknown content {content!r}: expected one of {', '.join((*CONTENTS, 'all'))}")
-    compiled = []
-    for pattern in _several(patterns):
-        try:
-            compiled.append(re.compile(_without_posix(pattern), re.MULTILINE))
-        except re.error as error:
-            raise CodesageError(f"the regular expression {pattern!r} cannot be read: {error}") from None
     paths = Globs(_several(globs)) if globs else None
-    return Filter(tuple(map(type_named, _several(types))), paths, content, tuple(compiled), below, named)
+    return Filter(tuple(map(type_named, _several(types))), paths, content, Patterns(_several(patterns)), below, named)
 
 
 def _several(values: str | Iterable[str]) -> list[str]:
     """The values of an option. A string alone is one value, "" is none."""
     return [values] * bool(values) if isinstance(values, str) else list(values)
-
-
-_POSIX = {  # inside a class, as in ripgrep: [[:alpha:]_]
-    "alnum": "0-9A-Za-z",
-    "alpha": "A-Za-z",
-    "blank": r"\t ",
-    "digit": "0-9",
-    "lower": "a-z",
-    "punct": r"!-/:-@\[-`{-~",
-    "space": r"\s",
-    "upper": "A-Z",
-    "word": "0-9A-Za-z_",
-    "xdigit": "0-9A-Fa-f",
-}
-_NAMED_CLASS = re.compile(r"\[:(\w+):\]")
-_CLASS = re.compile(r"\\.|\[\^?\]?(?:\\.|\[:\w+:\]|[^\]\\])*\]", re.DOTALL)  # an escaped letter, or a class
-
-
-def _without_posix(pattern: str) -> str:
-    """A regular expression with ranges for the classes of POSIX, which Python does not have."""
-    if "[:" not in pattern:
-        return pattern
-    return _CLASS.sub(lambda match: match[0][0] + _NAMED_CLASS.sub(_range, match[0][1:]), pattern)
-
-
-def _range(name: re.Match) -> str:
-    return _POSIX.get(name[1]) or str(name[0])
-
-
-_PLAIN = re.compile(  # parts of a pattern that match no line break: letters, some escapes, classes of what they name, groups
-    r"(?:[^\\\[(\x00-\x1f]|\\[bdwS.(){}\[\]+*?|^$/\"'-]|\[(?!\^)[^\\\]\x00-\x1f]+\]|\((?:\?:|(?!\?)))*"
-)
-
-
-@lru_cache(maxsize=64)
-def _stays_in_a_line(pattern: str) -> bool:
-    """Whether a pattern certainly matches no line break: then a text is searched at once, in less time than its lines."""
-    return _PLAIN.fullmatch(pattern) is not None
 
 
 def type_named(name: str) -> str:

@@ -84,9 +84,10 @@ def places_of(
     kept = {real: typed for real, typed in given.items() if not _is_held(real, given)}
     if index_dir is not None and len(kept) > 1:
         raise CodesageError("--index-dir holds the index of one path: leave it out, or give one path")
-    return [
-        _place(real, "" if typed == "." else typed, encoder, separate or index_dir is not None) for real, typed in kept.items()
-    ]
+    answers = _Answers(encoder)
+    with closing(answers):
+        own = separate or index_dir is not None
+        return [_place(real, "" if typed == "." else typed, None if own else answers) for real, typed in kept.items()]
 
 
 def _folders(paths: Sequence[Path | str], missing: list[CodesageError], *, fetch: bool) -> Iterator[str]:
@@ -181,31 +182,50 @@ def _between(real: Path, above: Path) -> list[Path]:
     return [path for path in (real, *real.parents) if path.is_relative_to(above) and path != above]
 
 
-def _place(real: Path, typed: str, encoder: Encoder, separate: bool) -> Place:
+def _place(real: Path, typed: str, answers: "_Answers | None") -> Place:
+    """The place of a path; without `answers` it has an index of its own."""
     root = real if os.path.islink(typed) and real.is_file() else Path(typed or ".")
     typed = escaped(typed)
-    if not separate and not _has_index(real, encoder):
+    if answers is not None and not answers.has_index(real):
         for above in real.parents:
             below = name_of(real, above)
-            if _has_index(above, encoder) and _answers_for(above, below, encoder):
+            if answers.has_index(above) and answers.holds(above, below):
                 return Place(above, below, typed)
     return Place(root, "", typed)
 
 
-def _has_index(root: Path, encoder: Encoder) -> bool:
-    return (default_folder(root, encoder.fingerprint) / DATABASE).exists()
+class _Answers:
+    """Which indexes can answer for a part of their folder. Each is opened once; close it."""
 
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
+        self._opened: dict[Path, Index | None] = {}
+        self._known: dict[Path, bool] = {}
 
-def _answers_for(root: Path, below: str, encoder: Encoder) -> bool:
-    """Whether the index of `root` is complete, and holds files of the part to search."""
-    try:
-        index = Index.open(root, folder=None, encoder=encoder, upgrade=False)
-    except CodesageError:
-        return False
-    with closing(index):
+    def has_index(self, root: Path) -> bool:
+        """Whether there is an index of `root`."""
+        if root not in self._known:
+            self._known[root] = (default_folder(root, self._encoder.fingerprint) / DATABASE).exists()
+        return self._known[root]
+
+    def holds(self, root: Path, below: str) -> bool:
+        """Whether the index of `root` is complete, and holds files of the part to search."""
+        if root not in self._opened:
+            try:
+                self._opened[root] = Index.open(root, folder=None, encoder=self._encoder, upgrade=False)
+            except CodesageError:
+                self._opened[root] = None
+        index = self._opened[root]
+        if index is None:
+            return False
         held = index.connection.execute(
             "SELECT 1 FROM files WHERE (path = ? OR (path > ? AND path < ?)) AND reason NOT IN "
             f"{('unreadable', *NESTED)} LIMIT 1",
             (below, f"{below}/", f"{below}0"),
         ).fetchone()
         return held is not None and not index.pending
+
+    def close(self) -> None:
+        """Close the indexes."""
+        for index in filter(None, self._opened.values()):
+            index.close()

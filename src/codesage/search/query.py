@@ -16,7 +16,7 @@ from codesage.encoder.queries import read_query
 from codesage.records import Chunk, Encoder, Hit
 from codesage.search import floor, partial, ranking
 from codesage.search.chunks import definitions
-from codesage.search.defaults import DENSE_WEIGHT
+from codesage.search.defaults import DENSE_WEIGHT, MOST_OF_QUERY
 from codesage.search.filters import ALL, Filter
 from codesage.search.index import Index
 from codesage.search.kinds import names_version
@@ -32,6 +32,7 @@ _LONG = 4  # words of a query without quotes that may stand in the text as it is
 _EDGE = r"\x00-/:-@\[-^`{-\x7f"  # ASCII that is in no word; ranges of all other characters would take 8 ms to compile
 _WHOLE = re.compile(f"(?<=[{_EDGE}])[^{_EDGE}]+(?=[{_EDGE}])")  # words that begin and end within the text
 _COMMENT = re.compile(r"^[ \t]*(?:#|//|/?\*|--).*$", re.MULTILINE)  # lines of one
+_BEGINNING = re.compile(rf".{{1,{MOST_OF_QUERY}}}(?=\s)|.{{{MOST_OF_QUERY}}}", re.DOTALL)  # of a long query, in whole words
 _AT_ONCE = 1_000  # texts that are looked through at a time
 _SPARE_ROWS = 8  # rows read beyond `top`, because equal texts are folded
 
@@ -54,7 +55,9 @@ def search(
     python") keeps a share, where the index holds one that it names. Equal texts are one hit, which counts the others. Where the
     index is not encoded in full, about `seconds` go into encoding what looks best; `tier` of a hit says what it rests on. A
     query that no chunk matches has no hits (search.floor). A query without words, such as `<=>`, finds the chunks that hold it.
+    Of a long query only the beginning counts (`considered`).
     """
+    query = considered(query)
     with index.snapshot():
         view = index.view()
         allowed_N = where.allowed(view, lambda places: texts_of(index, view, places))
@@ -73,6 +76,12 @@ def search(
             return [replace(hit, tier="words") for _, hit in hits]
         hits = ranked(index, view, query, [lexical, dense.places], allowed_N, dense_weight, rules, top)
         return [_with_tier(view, dense, vector_D, place, hit) for place, hit in hits]
+
+
+def considered(query: str) -> str:
+    """The part of a query that is searched for: all words within its first MOST_OF_QUERY characters."""
+    begun = _BEGINNING.match(query.strip() + " ") if len(query) > MOST_OF_QUERY else None
+    return begun[0] if begun else query
 
 
 def _of_signs(index: Index, view: View, signs: list[str], allowed_N: np.ndarray | None, top: int) -> list[Hit]:

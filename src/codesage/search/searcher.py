@@ -111,13 +111,14 @@ class Searcher:
         return max(holders, key=lambda place: len(place.root.resolve().parts), default=None)
 
     def _means(self, updated: Place) -> dict[str, np.ndarray] | None:
-        """The mean vector of each language in all places, of which one is `updated`. None for one place: its own are taken."""
-        if len(self.places) == 1:
+        """The mean vector of each language in all places, of which one is `updated`. None for one index: its own are taken."""
+        together = self._by_index()
+        if len(together) == 1:
             return None
         sums, faults = [], []  # the faults are found again by `_answer`
-        for place in self.places:
-            searcher = replace(self, refresh=None) if place == updated else self
-            with collected(faults), searcher.opened(place) as index:
+        for places in together:
+            searcher = replace(self, refresh=None) if updated in places else self
+            with collected(faults), searcher.opened(places[0]) as index:
                 sums.append(index.view().language_sums)
         return means_of_sums(sums)
 
@@ -125,43 +126,54 @@ class Searcher:
         """Groups of functions that do the same, in one place or in several; the settings are those of search.clones."""
         chunks, vectors, partial, faults, left_out, files = [], [], [], [], 0, 0
         unused_filters = None
-        for place in self.places:
-            narrowed = replace(where, below=place.below, named=place.read_by_globs())
-            with collected(faults), self.opened(place) as index:
-                functions = functions_of(index, where=narrowed, min_lines=min_lines)
+        together = self._by_index()
+        for places in together:
+            parts = [(place, replace(where, below=place.below, named=place.read_by_globs())) for place in places]
+            with collected(faults), self.opened(places[0]) as index:
+                for place, narrowed in parts:
+                    functions = functions_of(index, where=narrowed, min_lines=min_lines)
+                    unused = set(narrowed.unused(index.view())) if not functions.chunks else set()
+                    unused_filters = unused if unused_filters is None else unused_filters & unused
+                    chunks += [replace(chunk, path=place.shown(chunk.path)) for chunk in functions.chunks]
+                    vectors.append(functions.vectors_ND)
+                    left_out += functions.left_out
                 files += index.status().files
-                unused = set(narrowed.unused(index.view())) if not functions.chunks else set()
-                unused_filters = unused if unused_filters is None else unused_filters & unused
                 if lack := lacking(index):
-                    partial.append(f"{lack}: functions in them are left out; '{self._index_command(place)}' completes it")
-                chunks += [replace(chunk, path=place.shown(chunk.path)) for chunk in functions.chunks]
-                vectors.append(functions.vectors_ND)
-                left_out += functions.left_out
-        if len(faults) == len(self.places):
+                    partial.append(f"{lack}: functions in them are left out; '{self._index_command(places[0])}' completes it")
+        if len(faults) == len(together):
             raise faults[0]
         groups = grouped(chunks, np.concatenate(vectors), threshold)
         return Groups(groups, partial, left_out, files, sorted(unused_filters or ()), [*self.faults, *faults])
 
     def _answer(self, query_index: Callable[[Index, Filter], list[Hit]], where: Filter, top: int) -> Answer:
         lists, partial, files, stale, unused_filters, faults = [], [], 0, set(), None, []
-        for place in self.places:
-            narrowed = replace(where, below=place.below, named=place.read_by_globs())
-            with collected(faults), self.opened(place) as index:
-                hits = query_index(index, narrowed)
+        together = self._by_index()
+        for places in together:
+            parts = [(place, replace(where, below=place.below, named=place.read_by_globs())) for place in places]
+            with collected(faults), self.opened(places[0]) as index:
+                for place, narrowed in parts:
+                    hits = query_index(index, narrowed)
+                    unused = set(narrowed.unused(index.view())) if not hits else set()
+                    unused_filters = unused if unused_filters is None else unused_filters & unused
+                    stale |= {place.shown(path) for path in changed(index, {hit.chunk.path for hit in hits})}
+                    lists.append([replace(hit, chunk=replace(hit.chunk, path=place.shown(hit.chunk.path))) for hit in hits])
                 if lack := lacking(index):
                     partial.append(
                         f"{lack}: ranked by words, static vectors, and the encoder for the best; "
-                        f"'{self._index_command(place)}' completes it"
+                        f"'{self._index_command(places[0])}' completes it"
                     )
                 files += index.status().files
-                unused = set(narrowed.unused(index.view())) if not hits else set()
-                unused_filters = unused if unused_filters is None else unused_filters & unused
-                stale |= {place.shown(path) for path in changed(index, {hit.chunk.path for hit in hits})}
-                lists.append([replace(hit, chunk=replace(hit.chunk, path=place.shown(hit.chunk.path))) for hit in hits])
-        if len(faults) == len(self.places):
+        if len(faults) == len(together):
             raise faults[0]
         faults = [*self.faults, *faults]
         return Answer(merged(lists)[:top], partial, frozenset(stale), files, sorted(unused_filters or ()), faults)
+
+    def _by_index(self) -> list[list[Place]]:
+        """The places of each index, so that many files of one folder update it once."""
+        by_root: dict[Path, list[Place]] = {}
+        for place in self.places:
+            by_root.setdefault(place.root, []).append(place)
+        return list(by_root.values())
 
     def _index_command(self, place: Place) -> str:
         """The command that indexes a place in full."""

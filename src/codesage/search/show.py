@@ -6,7 +6,6 @@ pipe nothing is coloured. NO_COLOR, `TERM=dumb` and `--color` are respected.
 
 import json
 import os
-import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ import typer
 from codesage.errors import printable
 from codesage.records import Chunk, Hit
 from codesage.search.clones import Group
+from codesage.search.patterns import NO_PATTERNS, Patterns
 from codesage.search.searcher import openable
 
 _LINES = 4  # of each answer, unless lines of context are asked for
@@ -60,7 +60,7 @@ class Screen:
         self,
         hit: Hit,
         *,
-        patterns: Sequence[re.Pattern] = (),
+        patterns: Patterns = NO_PATTERNS,
         context: int | None = None,
         explain: bool = False,
         stale: bool = False,
@@ -101,7 +101,7 @@ class Screen:
 
 
 def as_json(
-    hit: Hit, *, patterns: Sequence[re.Pattern] = (), explain: bool = False, stale: bool = False, partial: bool = False
+    hit: Hit, *, patterns: Patterns = NO_PATTERNS, explain: bool = False, stale: bool = False, partial: bool = False
 ) -> dict:
     """A hit as a JSON object."""
     chunk = hit.chunk
@@ -126,12 +126,11 @@ def as_json(
     return fields
 
 
-def matching_lines(chunk: Chunk, patterns: Sequence[re.Pattern]) -> list[int]:
+def matching_lines(chunk: Chunk, patterns: Patterns) -> list[int]:
     """The numbers of the lines in the file that match any pattern."""
     if not patterns:
         return []
-    lines = enumerate(chunk.text.split("\n"))
-    wanted = [place for place, line in lines if any(pattern.search(line) for pattern in patterns)]
+    wanted = patterns.matching(chunk.text.split("\n"))
     numbers = _numbers(chunk)
     return sorted(numbers[line] for line in wanted if line in numbers)
 

@@ -38,6 +38,7 @@ from codesage.agents.folders import Answer, Searched
 from codesage.encoder.runtime import Embedder
 from codesage.encoder.unit import unit_length
 from codesage.errors import CodesageError
+from codesage.search.defaults import MOST_OF_QUERY
 from codesage.search.places import LAST_LINE
 from codesage.serve.batching import Batcher, Closed, Full, Reservation
 
@@ -212,7 +213,7 @@ def _add_embeddings(app: FastAPI, service: Service) -> None:
 def _add_search(app: FastAPI, service: Service) -> None:
     @app.get("/search")
     async def search(
-        q: Annotated[str, Query(min_length=1, max_length=10_000)],
+        q: Annotated[str, Query(min_length=1, max_length=MOST_OF_QUERY)],
         path: str = "",
         language: str = "",
         glob: str = "",

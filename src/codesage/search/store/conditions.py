@@ -31,7 +31,9 @@ def _of_type(name: str) -> str:
 
 def passes(where: Filter, row: dict) -> bool:
     """Whether a row passes what LanceDB does not check of a filter."""
-    return (where.globs is None or where.globs.allow(row["path"])) and (not where.patterns or where.matches(row["text"]))
+    if where.globs is not None and not where.globs.allow(row["path"]):
+        return False
+    return not where.patterns or bool(where.patterns.found_in([(0, row["text"])]))
 
 
 def below(store: Store, paths: Sequence[str]) -> str:

@@ -30,7 +30,7 @@ from codesage.search.folders import command
 from codesage.search.index import Index
 from codesage.search.kinds import kind_of
 from codesage.search.postings import Postings
-from codesage.search.query import hit_of_signs, ranked, signs_of
+from codesage.search.query import considered, hit_of_signs, ranked, signs_of
 from codesage.search.ranking import Rules
 from codesage.search.searcher import Answer
 from codesage.search.store.conditions import below, changed, conditions_of, passes, shown, unused_of
@@ -78,6 +78,7 @@ def search(
     """
     if not text.strip():
         raise CodesageError("the query is empty: say what to look for")
+    text = considered(text)
     folder = below(store, paths)
     question = Question(text, where, all_of(folder, *conditions_of(where)))
     if not weak and (signs := signs_of(text)):
