@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+import zlib
 from itertools import product
 from pathlib import Path, PurePosixPath
 
@@ -22,7 +23,8 @@ import codesage.walk
 from codesage import CodesageError
 from codesage.languages import LANGUAGES, language_of
 from codesage.records import Chunk, Document
-from codesage.search import database
+from codesage.search import database, files
+from codesage.search import index as indexes
 from codesage.search.chunks import chunks
 from codesage.search.filters import filter_of
 from codesage.search.folders import other_model_indexes
@@ -481,6 +483,14 @@ def test_special_secret_unreadable_and_utf16_files(tmp_path, monkeypatch):
         (".env_prod", True),
         (".env-local", True),
         (".vault-token", True),
+        (".env.example", False),
+        (".env.sample.local", False),
+        (".env-dist", False),
+        (".env.samples", True),
+        ("home/.ftpconfig", True),
+        ("ann_accessKeys.csv", True),
+        ("etc/shadow", True),
+        ("ui/shadow", False),
         ("vault-token.md", False),
         (".envrc.local", True),
         ("id_rsa.bak", True),
@@ -989,6 +999,44 @@ def test_secrets_stay_out_and_an_index_is_its_owners(root, tmp_path):
     index.update(ENCODER)
     assert index.status().skipped == {"secret": 4}
     assert (tmp_path / "index").stat().st_mode & 0o77 == 0
+
+
+def test_an_update_erases_what_later_rules_take_for_secret(root, tmp_path, monkeypatch):
+    """As if an earlier version without these rules had written the index."""
+    (root / "prod.tfvars").write_text('db_password = "Zebra4Quoll9"\n')
+    (root / ".env.example").write_text("DB_PASSWORD=\nwombat=1\n")
+    with monkeypatch.context() as earlier:
+        earlier.setattr(files, "holds_secret", lambda name, text: False)
+        earlier.setattr(codesage.walk, "is_example", lambda name: False)
+        index = opened(root, tmp_path)
+        index.update(ENCODER)
+    held = index.status()
+    (block,) = index.connection.execute(
+        "SELECT packed FROM texts JOIN spans ON first = spans.id JOIN files ON file = files.id WHERE path = 'prod.tfvars'"
+    ).fetchone()
+    assert index.update(ENCODER) == {"read": 0, "gone": 0} and search(index, ENCODER, "Zebra4Quoll9", top=1)
+    index.connection.execute("DELETE FROM meta WHERE key = 'secrets'")
+    index.connection.commit()
+    assert index.update(ENCODER) == {"read": 1, "secret": 1}
+    assert index.status().files == held.files and index.status().skipped == {"secret": 1} == held.skipped
+    assert not [hit for hit in search(index, ENCODER, "Zebra4Quoll9") if "tfvars" in hit.chunk.path]
+    assert search(index, ENCODER, "wombat", top=1)[0].chunk.path == ".env.example"
+    words = b"".join(zlib.decompress(packed) for (packed,) in index.connection.execute("SELECT packed FROM words"))
+    assert b"wombat" in words and b"zebra4" not in words and b"quoll9" not in words
+    index.close()
+    assert block not in (tmp_path / "index" / "index.sqlite").read_bytes()
+    assert opened(root, tmp_path).update(ENCODER) == {"read": 0, "gone": 0}
+
+
+def test_a_search_says_how_many_files_were_erased(root, tmp_path, monkeypatch):
+    (root / "prod.tfvars").write_text('db_password = "Zebra4Quoll9"\n')
+    with monkeypatch.context() as earlier:
+        earlier.setattr(files, "holds_secret", lambda name, text: False)
+        earlier.setattr(database, "rules_name", lambda: "of an earlier version")
+        earlier.setattr(indexes, "rules_name", lambda: "of an earlier version")
+        assert run("index", root, "--index-dir", tmp_path / "index").returncode == 0
+    lines = run("search", "password", root, "--index-dir", tmp_path / "index").stderr.splitlines()
+    assert lines == ["erased from the index, because today's rules take them for secret: 1 file"]
 
 
 def test_search_starts_without_fcntl_and_prints_no_control_characters(root, tmp_path):

@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from codesage.search import files as station
 from codesage.search.files import IN_PART, files_of, holds, read
 from codesage.search.kinds import kinds_of, names_version
 from codesage.search.ranking import requested_kinds
+from codesage.search.secrets import holds_secret
 from codesage.walk import name_of, walk
 from test_search import ENCODER, names, opened
 from test_search_commands import paths_of, root, run
@@ -230,6 +232,71 @@ def in_base64(kind: str) -> str:
 def test_keys_in_a_file_are_secret_and_code_about_keys_is_not(tmp_path, text, is_secret):
     (tmp_path / "a.py").write_text(text)
     assert (read(tmp_path / "a.py", "a.py").reason == "secret") == is_secret
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "is_secret"),
+    [
+        ("config/secrets.yml", "production:\n  secret_key_base: 9a4f2c8d3b7a1e6f\n", True),
+        ("config/secrets.yml", "production:\n  secret_key_base: <%= ENV['SECRET_KEY_BASE'] %>\n", False),
+        ("secrets.yaml", "password: ENC[AES256_GCM,data:c29wcw==]\ntoken: ${TOKEN}\nother: {{ vault_token }}\n", False),
+        ("k8s/secret.yaml", "kind: Secret\nmetadata:\n  name: db-secret\ndata:\n  DB_PASS: aHVudGVyMg==\n", True),
+        ("secrets.py", "password = 'correcthorse'\n", False),
+        ("terraform.tfvars", 'region = "eu-west-1"\nkey_name = "deploy-2024"\n', False),
+        ("prod.auto.tfvars", 'region = "eu-west-1"\ndb_password = "correcthorse"\n', True),
+        ("terraform.tfvars.example", 'db_password = "correcthorse"\n', False),
+        ("auth.json", '{"http-basic": {"repo.example.org": {"username": "me", "password": "x"}}}\n', True),
+        ("auth.json", '{"github-oauth": {"github.com": "0123456789abcdef"}}\n', True),
+        ("tests/fixtures/auth.json", '{"token": "abc123def456", "user": {"id": 7, "password": "hunter22"}}\n', False),
+        ("docker/config.json", '{"auths": {"https://index.docker.io/v1/": {"auth": "bWU6aHVudGVyMg=="}}}\n', True),
+        ("config.json", '{"auths": {"index.docker.io": {}}, "credsStore": "desktop", "token": "abc123def456"}\n', False),
+        ("wp-config.php", "<?php\ndefine( 'DB_NAME', 'blog' );\ndefine( 'DB_PASSWORD', 'correcthorse' );\n", True),
+        (
+            "wp-config.php",
+            "<?php\ndefine( 'DB_PASSWORD', getenv_docker('WORDPRESS_DB_PASSWORD', 'example password') );\n",
+            False,
+        ),
+        (
+            "wp-config.php",
+            "<?php\ndefine( 'DB_PASSWORD', 'password_here' );\ndefine('AUTH_KEY', 'YOUR_SECURE_AUTH_KEY');\n",
+            False,
+        ),
+        ("wp-config-sample.php", "<?php\ndefine( 'DB_PASSWORD', 'correcthorse' );\n", False),
+        ("credentials.xml", "<com><password>{AQAAABAAAAAQ5xY7d2b1kPq=}</password></com>\n", True),
+        ("credentials.xml", "<resources><string name='hint'>Enter your password</string></resources>\n", False),
+        ("application-prod.properties", "server.port=8080\nspring.datasource.password=s3cr3tPw9\n", True),
+        ("application.properties", "spring.datasource.password=petclinic\njwt.token-lifetime=36000000\n", False),
+        ("application.yml", "spring:\n  datasource:\n    password: ${DB_PASSWORD:changeme1}\n", False),
+        ("appsettings.json", '{"ConnectionStrings": {"Main": "Server=db;User Id=sa;Password=Gr33nHouse;"}}\n', True),
+        (
+            "appsettings.json",
+            '{"Jwt": {"SecretName": "prod-jwt-2024", "TokenUrl": "https://login.example.org/oauth2"}}\n',
+            False,
+        ),
+        ("nuget.config", '<add key="ClearTextPassword" value="Gr33nHouse" />\n', True),
+        ("database.yml", "production:\n  password: <%= ENV['PASSWORD'] %>\n", False),
+        ("settings.py", "PASSWORD = 'Gr33nHouse'\n", False),
+    ],
+)
+def test_settings_are_secret_only_if_they_hold_a_password_a_token_or_a_key(tmp_path, name, text, is_secret):
+    (tmp_path / "file").write_text(text)
+    assert (read(tmp_path / "file", name).reason == "secret") == is_secret
+
+
+def test_rules_for_secrets_take_time_in_proportion_to_the_text():
+    texts = [
+        "secret" * 800,
+        "password=" * 500,
+        "a_key " * 800,
+        "token" + "." * 4_900,
+        '"auths": {' * 400,
+        "secret = " + " " * 4_900,
+    ]
+    started = time.process_time()
+    for name in ("secrets.yml", "application.yml", "config.json"):
+        for text in texts:
+            holds_secret(name, f"{text}\n" * 100)
+    assert time.process_time() - started < 3.0
 
 
 def notebook(*cells: tuple[str, list[str]], language: str = "python") -> dict:

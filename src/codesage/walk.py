@@ -39,6 +39,10 @@ _METADATA = {".git", ".hg", ".svn"}  # of version control
 _SECRETS = {
     ".env",
     ".envrc",
+    ".esmtprc",
+    ".fetchmailrc",
+    ".ftpconfig",
+    ".msmtprc",
     ".netrc",
     "_netrc",
     ".pypirc",
@@ -69,13 +73,18 @@ _SECRETS = {
     "rclone.conf",
     ".rclone.conf",
     ".vault_pass",
+    ".vault_pass.txt",
+    "accesskeys.csv",
     "application_default_credentials.json",
     "credentials.json",
     "credentials.toml",
     "service-account.json",
     "serviceaccountkey.json",
+    "recentservers.xml",
+    "rootkey.csv",
     "secring.gpg",
     "sftp-config.json",
+    "sitemanager.xml",
     ".bash_history",
     ".mysql_history",
     ".node_repl_history",
@@ -98,6 +107,10 @@ _SECRET_PATHS = (
     "/.azure/accesstokens.json",
     "/.azure/msal_token_cache.json",
     "/.vscode/sftp.json",
+    "/.dbt/profiles.yml",
+    "/.snowflake/config",
+    "/.snowflake/config.toml",
+    "/etc/shadow",
 )
 _SECRET_FOLDERS = ("/.ssh/", "/.gnupg/")
 _SECRET_SUFFIXES = (
@@ -117,7 +130,12 @@ _SECRET_SUFFIXES = (
     ".psafe3",
 )
 _SECRET_PREFIXES = (".env.", ".env-", ".env_", ".envrc.")
-_SECRET_FORMS = re.compile(r"id_(?:rsa|dsa|ecdsa|ed25519|xmss)(?:[_-][\w-]+)?|client_secret[\w.-]*\.json")
+_SECRET_FORMS = re.compile(
+    r"id_(?:rsa|dsa|ecdsa|ed25519|xmss)(?:[_-][\w-]+)?|client_secret[\w.-]*\.json|[\w.@+-]+_accesskeys\.csv"
+)
+_EXAMPLE = re.compile(
+    r"(?:^|[._-])(?:example|sample|template|dist)(?=[._-]|$)"
+)  # in the name of a file that shows how to write one
 _COPY = re.compile(
     r"(?:[~#]|\.~?\d+~?|[._-](?:backup|bak|old|orig|save|sav|tmp|copy))+$"
 )  # endings that editors and people give
@@ -311,7 +329,7 @@ def read_text(path: Path, *, name: str, max_bytes: int = MAX_BYTES, max_line: in
         status = os.lstat(path)
         if not stat.S_ISREG(status.st_mode):
             return Skipped(name, "special")
-        if _secret(name):
+        if is_secret(name):
             return Skipped(name, "secret")
         if status.st_size > max_bytes:
             return Skipped(name, "huge")
@@ -357,7 +375,7 @@ def text_of(data: bytes, *, name: str, max_bytes: int = MAX_BYTES, max_line: int
 
     All files, archive members, rows and blobs are decoded here.
     """
-    if _secret(name):
+    if is_secret(name):
         return Skipped(name, "secret")
     if len(data) > max_bytes:
         return Skipped(name, "huge")
@@ -400,13 +418,24 @@ def with_line_feeds(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
-def _secret(name: str) -> bool:
+def is_example(name: str) -> bool:
+    """Whether a file shows how to write one with secrets, by its name in small letters: `.env.example`."""
+    return _EXAMPLE.search(name) is not None
+
+
+def secret_rules() -> list[str]:
+    """All that the rules on names of secret files are made of, so that an index can tell whether they have changed."""
+    names = (*sorted(_SECRETS), *_SECRET_PATHS, *_SECRET_FOLDERS, *_SECRET_SUFFIXES, *_SECRET_PREFIXES)
+    return [*names, _SECRET_FORMS.pattern, _COPY.pattern, _EXAMPLE.pattern]
+
+
+def is_secret(name: str) -> bool:
     """Whether a name, or that of which it is a copy, is one of files with passwords or keys."""
     path = _COPY.sub("", f"/{name.lower()}").replace("/#", "/")
     name = path.rpartition("/")[2]
     if (
         name in _SECRETS
-        or name.startswith(_SECRET_PREFIXES)
+        or (name.startswith(_SECRET_PREFIXES) and not is_example(name))
         or name.endswith(_SECRET_SUFFIXES)
         or _SECRET_FORMS.fullmatch(name)
     ):

@@ -18,6 +18,7 @@ from codesage.errors import CodesageError
 from codesage.records import Encoder
 from codesage.search import checksums, postings, texts
 from codesage.search.folders import real_path
+from codesage.search.secrets import rules_name
 from codesage.search.statics import table_name
 
 SCHEMA = "5"
@@ -145,6 +146,7 @@ def create(file: Path, root: Path, encoder: Encoder) -> None:
                     "model": encoder.fingerprint,
                     "width": str(encoder.width),
                     "statics": table_name(),
+                    "secrets": rules_name(),
                     "root": real_path(root),
                     "origin": os.urandom(16).hex(),
                 }

@@ -5,7 +5,6 @@ part: undecodable bytes are replaced, overlong lines are left empty, and only th
 numbers stay the same. Notebooks are read without outputs.
 """
 
-import base64
 import codecs
 import os
 import re
@@ -19,25 +18,13 @@ from codesage.records import Document
 from codesage.search import notebooks
 from codesage.search.database import DATABASE, FILES
 from codesage.search.kinds import content_of, kind_of, order_of
+from codesage.search.secrets import holds_secret
 from codesage.walk import MAX_BYTES, MAX_LINE, Skipped, Text, is_utf16, name_of, read_text, text_of, walk, with_line_feeds
 
 File = tuple[Path, str, str]  # where it is, its name in the index, its stamp
 IGNORE_FILE = ".codesageignore"
 IN_PART = ", indexed in part"  # the end of a reason: the rest of the file is read
 NESTED = ("submodule", "worktree", "nested repository")
-_BEGIN = r"-----BEGIN [A-Z ]*PRIVATE KEY(?: BLOCK)?-----"
-_KINDS_OF_KEYS = ("", "RSA ", "EC ", "DSA ", "OPENSSH ", "ENCRYPTED ")
-_ENCODED = "|".join(  # the same mark in base64, as in a kubeconfig; its last bytes are in letters that depend on what follows
-    re.escape(base64.b64encode(f"-----BEGIN {kind}PRIVATE KEY-----".encode()).decode()[:36]) for kind in _KINDS_OF_KEYS
-)
-_PRIVATE_KEY = re.compile(  # the mark alone on its line, or with a key behind it; code that only names the mark has neither
-    rf"^[ \t]*{_BEGIN}\s*$|{_BEGIN}(?:\\[rn]|[\s\"'+\\])*[A-Za-z0-9+/]{{32}}"
-    rf"|{_BEGIN}(?:\\[rn]|&#\w+;|[\s\"'`+\\.,#/*|>-]){{,80}}(?=[A-Za-z+/]{{,39}}[0-9])[A-Za-z0-9+/]{{40}}"
-    r"|^---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----\s*$|^PuTTY-User-Key-File-\d: |AGE-SECRET-KEY-1[0-9A-Z]{50}"
-    rf"|(?:{_ENCODED})[A-Za-z0-9+/]{{40}}",
-    re.MULTILINE,
-)
-_KEY_MARKS = ("PRIVATE KEY", "PuTTY-User-Key-File-", "AGE-SECRET-KEY-1", "LS0tLS1CRUdJTi")  # each key has one
 _NOTEBOOK_BYTES = 50_000_000  # with pictures
 _UNDECODABLE = 0.1  # of the bytes of a file, at most
 _FEWEST_DATA = 0.5  # of the characters of a data file that must be in lines that are not overlong
@@ -134,6 +121,11 @@ def read(path: Path, name: str) -> Source:
     return _source(content, _language(name, content), "")
 
 
+def is_secret(path: Path, name: str) -> bool:
+    """Whether a file stays out of an index because its name or its text says that it holds secrets."""
+    return read(path, name).reason == "secret"
+
+
 def _is_notebook(name: str) -> bool:
     return name.lower().endswith(".ipynb")
 
@@ -200,6 +192,6 @@ def _language(name: str, content: Text) -> str:
 
 
 def _source(content: Text, language: str, reason: str) -> Source:
-    if any(mark in content.text for mark in _KEY_MARKS) and _PRIVATE_KEY.search(content.text):
+    if holds_secret(content.path, content.text):
         return Source(None, "secret")
     return Source(Document(content.path, language, content.text, content.sha256), reason)

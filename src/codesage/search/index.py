@@ -25,11 +25,12 @@ from codesage.search import database, postings, reader, texts
 from codesage.search.checksums import Checksums
 from codesage.search.database import DATABASE, SCHEMA, Unwritable
 from codesage.search.fields import Words, words_in
-from codesage.search.files import IN_PART, File, in_order, require_readable, stamped
+from codesage.search.files import IN_PART, File, in_order, is_secret, require_readable, stamped
 from codesage.search.folders import default_folder, index_command, real_path
 from codesage.search.kinds import kind_of, order_of
 from codesage.search.pieces import pieces
 from codesage.search.reading import Batch, batches
+from codesage.search.secrets import rules_name
 from codesage.search.statics import statics_of, table_name
 from codesage.search.vectors import Vectors, key_of
 from codesage.search.view import View, Views
@@ -192,6 +193,8 @@ class Index:
     ) -> Counter:
         """Read new and changed files under the root and remove deleted ones; returns the counts "read" and "gone".
 
+        Where an earlier version wrote the index by other rules for secrets, files that are secret by today's rules are erased
+        from it, and "secret" counts them.
         Then encode chunks until about `seconds` after the start (None: all). A first update with a limit encodes nothing if
         there are many chunks: it could encode few of them, and somebody waits. If no file was new, or one batch is all that is
         left, at least one is encoded, so that repeated updates complete the index. `progress` is called with (files done,
@@ -220,24 +223,68 @@ class Index:
             self._require_sound()
         self._renew_statics(encoder)
         first = self.connection.execute("SELECT 1 FROM files LIMIT 1").fetchone() is None
-        self._read_changes(gone, changed, encoder, progress)
+        erased = self._new_secrets(changed)
+        with self._erasing(bool(erased)):
+            self._read_changes(gone, changed, encoder, progress)
+        self._note_rules()
         left = self.unencoded
         if seconds is None or not first or left <= _QUICK:
             deadline = None if seconds is None else started + seconds
             self._encode(encoder, encoding, deadline, at_least=0 if changed and left > _HURRIED else 1)
         self._seal()
-        return Counter(read=len(changed), gone=len(gone))
+        counts = Counter(read=len(changed) - len(erased), gone=len(gone))
+        return counts + Counter(secret=len(erased)) if erased else counts
 
     def _changes(self) -> tuple[set[str], list[File]]:
         """Names of files that are gone; path, name and stamp of those to read, the most important first."""
         known = dict(self.connection.execute("SELECT path, stamp FROM files"))
         unreadable = {path for (path,) in self.connection.execute("SELECT path FROM files WHERE reason = 'unreadable'")}
-        present, changed = set(), []
+        secret = {path for (path,) in self.connection.execute("SELECT path FROM files WHERE reason = 'secret'")}
+        present, changed, judged_anew = set(), [], not self._has_todays_rules
         for path, name, stamp in reader.listed(self.root) or stamped(self.root):
             present.add(name)
-            if known.get(name) != stamp or (name in unreadable and os.access(path, os.R_OK)):
+            if (
+                known.get(name) != stamp
+                or (name in unreadable and os.access(path, os.R_OK))
+                or (judged_anew and is_secret(path, name) != (name in secret))
+            ):
                 changed.append((path, name, stamp))
         return known.keys() - present, in_order(changed)
+
+    @property
+    def _has_todays_rules(self) -> bool:
+        """Whether the files were judged by today's rules for secrets."""
+        return database.meta_of(self.connection).get("secrets") == rules_name()
+
+    def _new_secrets(self, changed: list[File]) -> list[str]:
+        """The indexed files that the rules of an earlier version did not take for secret."""
+        if self._has_todays_rules:
+            return []
+        held = "SELECT 1 FROM files WHERE path = ? AND reason <> 'secret'"
+        return [
+            name
+            for path, name, _ in changed
+            if self.connection.execute(held, (name,)).fetchone() is not None and is_secret(path, name)
+        ]
+
+    @contextmanager
+    def _erasing(self, wanted: bool) -> Iterator[None]:
+        """Where it is `wanted`, what the block deletes is overwritten in the file, words included."""
+        if not wanted:
+            yield
+            return
+        self.connection.execute("PRAGMA secure_delete = ON")
+        try:
+            yield
+            with self._writing():
+                postings.join_all(self.connection)
+        finally:
+            self.connection.execute("PRAGMA secure_delete = OFF")
+
+    def _note_rules(self) -> None:
+        if not self._has_todays_rules:
+            with self._writing():
+                self.connection.execute("INSERT OR REPLACE INTO meta VALUES ('secrets', ?)", (rules_name(),))
 
     def _read_changes(self, gone: set[str], changed: list[File], encoder: Encoder, progress: _Progress) -> None:
         if gone or changed or self.pending:

@@ -237,6 +237,14 @@ def merge(connection: sqlite3.Connection, *, most: int | None = None) -> None:
         _join(connection, _newest([size for _, size in segments], [first for first, _ in segments], most), numbers)
 
 
+def join_all(connection: sqlite3.Connection) -> None:
+    """Join all segments, so that no word is left of chunks that are gone. Call within a transaction of a writer."""
+    numbers = np.array([number for (number,) in connection.execute("SELECT id FROM spans ORDER BY id")], np.int64)
+    firsts = [first for (first,) in connection.execute("SELECT first FROM segments ORDER BY first")]
+    if firsts:
+        _join(connection, firsts, numbers)
+
+
 def _newest(sizes: list[int], firsts: list[int], most: int) -> list[int]:
     """The newest segments, so many that each that is left is larger than those together, and that half of `most` are left."""
     start, joined = len(sizes), 0

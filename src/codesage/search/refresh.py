@@ -45,6 +45,8 @@ def refresh(index: Index, encoder: Encoder, *, seconds: float | None = None, own
         reasons = f": {listed(by_reason)}" if skipped else ""
         in_part = f"; {sum(status.in_part.values()):,} indexed in part: {listed(status.in_part)}" if status.in_part else ""
         say(f"{status.files:,} files indexed ({status.chunks:,} chunks), {skipped:,} skipped{reasons}{in_part}")
+    if erased := changes["secret"]:
+        say(f"erased from the index, because today's rules take them for secret: {erased:,} file{'s' * (erased > 1)}")
     if not status.files:
         say(f"{status.root} holds no text file to index")
 
