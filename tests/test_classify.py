@@ -6,6 +6,8 @@ import re
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from typer.testing import CliRunner
@@ -191,6 +193,25 @@ def test_tables_are_read_and_errors_name_the_line(tmp_path):
         data.read(tmp_path / "none.csv")
     with pytest.raises(CodesageError, match="the code and the labels are both in column 'code': give two columns"):
         data.read(lines, label="code")
+
+
+def test_a_parquet_table_is_read_as_others(tmp_path):
+    file = tmp_path / "rows.parquet"
+    columns = {"code": [b"x = 1", b"y = 2"], "label": [1.0, 2.0], "other": [None, "z"]}
+    pq.write_table(pa.table(columns), file)
+    assert data.read(file) == data.Labelled(["x = 1", "y = 2"], ["1", "2"]) and data.read(file).lines == [1, 2]
+    with pytest.raises(CodesageError, match=r"rows.parquet: no column text among code, label, other: name the columns with"):
+        data.read(file, code="text")
+    with pytest.raises(CodesageError, match=r"rows.parquet:1: no other: fill it in"):
+        data.read(file, label="other")
+    pq.write_table(pa.table({"code": [b"\xff"], "label": ["a"]}), file)
+    with pytest.raises(CodesageError, match=r"rows.parquet holds text that is not UTF-8 \(byte 0\)"):
+        data.read(file)
+    pq.write_table(pa.Table.from_arrays([pa.array(["a"])] * 3, ["code", "label", "code"]), file)
+    with pytest.raises(CodesageError, match=r"rows.parquet: 2 columns are called 'code', expected one"):
+        data.read(file)
+    with pytest.raises(CodesageError, match=r"none.parquet cannot be read \(No such file or directory\)"):
+        data.read(tmp_path / "none.parquet")
 
 
 def test_a_column_that_a_table_lacks_is_told_with_those_it_has(tmp_path):

@@ -5,6 +5,8 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 import typer
@@ -119,6 +121,57 @@ def test_every_layout_is_read(data):
         "queries without an answer": 0,
         "published languages that are not there": 7,
     }
+
+
+def as_on_a_hub(file, names=()):
+    """Put a Parquet table in the place of JSON lines, in `data` as two files, with some columns under other `names`."""
+    rows = [
+        {dict(names).get(name, name): value for name, value in json.loads(line).items()}
+        for line in file.read_text().splitlines()
+    ]
+    (file.parent / "data").mkdir(exist_ok=True)
+    for number, own in enumerate((rows[:1], rows[1:])):
+        pq.write_table(pa.Table.from_pylist(own), file.parent / f"data/{file.stem}-0000{number}-of-00002.parquet")
+    file.unlink()
+
+
+def test_parquet_tables_are_read_as_json_lines(tmp_path):
+    data = write_sets(tmp_path)
+    for language in ("go", "java"):
+        rows = [{"task": str(i), "entry_point": "f", "code": code} for i, code in enumerate(CODE)]
+        lines(data / f"mbxp/{language}.jsonl", rows)
+    lines(data / "java-csharp/valid.jsonl", [{"java": code, "csharp": f"{code};"} for code in CODE])
+    lines(
+        data / "codecomplex/data.jsonl",
+        [{"src": f"{code} # {i}", "complexity": f"n{i % 2}"} for i in range(10) for code in CODE],
+    )
+    (data / "defect/function.json").unlink()
+    for part in ("train", "valid", "test"):
+        lines(data / f"defect/{part}.jsonl", [{"func": f"{code} # {part}", "target": i % 2} for i, code in enumerate(CODE)])
+        (data / f"runtime-error/{part}_balanced.json").rename(data / f"runtime-error/{part}.jsonl")
+    names = [name for name in sets.SETS if name not in ("cosqa", "repository-search")]
+    before = {name: [task.digest() for task in sets.SETS[name].load(data / name)] for name in names}
+    for file in sorted(data.rglob("*.jsonl")):
+        as_on_a_hub(file, names=[("index", "id")] if "poj104" in str(file) else [("idx", "id")])
+    for file in (data / "defect/data").glob("valid-*"):
+        file.rename(file.with_name(file.name.replace("valid", "validation")))
+    assert not list(data.rglob("*.jsonl"))
+    assert {name: [task.digest() for task in sets.SETS[name].load(data / name)] for name in names} == before
+
+
+def test_faults_of_a_table_are_one_line(tmp_path):
+    folder, rows = tmp_path / "poj104", [{"label": "1", "index": str(i), "code": code} for i, code in enumerate(CODE)]
+    folder.mkdir()
+    file = folder / "test.parquet"
+    pq.write_table(pa.Table.from_pylist([*rows, {"label": None, "index": "9", "code": "x"}]), file)
+    with pytest.raises(CodesageError, match=r"test.parquet:5: label is null, not a value: expected a row with"):
+        sets.SETS["poj104"].load(folder)
+    file.write_bytes(file.read_bytes()[:-9])
+    with pytest.raises(CodesageError, match=r"test.parquet is damaged or not a Parquet file \(.*\): copy it again$"):
+        sets.SETS["poj104"].load(folder)
+    file.rename(folder / "test-00000-of-00002.parquet")
+    with pytest.raises(CodesageError, match=r"test-00001-of-00002.parquet is missing: the table has 2 files"):
+        sets.SETS["poj104"].load(folder)
 
 
 def test_one_command_gives_mrr_map_f1_and_the_grid_of_languages(data, tmp_path):
@@ -553,8 +606,8 @@ def test_a_missing_file_is_named_with_what_its_folder_holds(tmp_path):
         standard.advtest(tmp_path / "nowhere")
     with pytest.raises(CodesageError, match=r"test.jsonl cannot be read .*; the folder is empty$"):
         standard.advtest(tmp_path)
-    (tmp_path / "test-00000-of-00001.parquet").write_bytes(b"PAR1")
-    with pytest.raises(CodesageError, match=r"test.jsonl cannot be .*; the folder holds test-00000-of-00001.parquet$"):
+    (tmp_path / "test-00000-of-00001.arrow").write_bytes(b"ARROW1")
+    with pytest.raises(CodesageError, match=r"test.jsonl cannot be .*; the folder holds test-00000-of-00001.arrow$"):
         standard.advtest(tmp_path)
     for name in "abcdef":
         (tmp_path / name).write_text("")

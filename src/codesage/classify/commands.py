@@ -38,7 +38,7 @@ _CURE = "take fewer --folds (0: do not measure), or leave the label out"
 
 @app.command()
 def train(
-    data: Annotated[Path, typer.Argument(help="CSV or JSON lines with a column of code and one of labels.")],
+    data: Annotated[Path, typer.Argument(help="CSV, JSON lines or Parquet with a column of code and one of labels.")],
     out: Annotated[Path, typer.Option(help="Folder to write.")],
     model: _Model = None,
     device: _Device = "auto",
@@ -137,7 +137,7 @@ def apply(
     head: Annotated[Path, typer.Argument(help="A folder that 'codesage classify train' wrote.")],
     inputs: Annotated[
         list[Path],
-        typer.Argument(help="Source files, or CSV and JSON lines (.csv, .jsonl, .ndjson, .json) with a column of code."),
+        typer.Argument(help="Source files, or tables (.csv, .jsonl, .ndjson, .json, .parquet) with a column of code."),
     ],
     model: _Model = None,
     device: _Device = "auto",
@@ -192,7 +192,7 @@ def _probabilities(
 
 
 def _is_table(file: Path) -> bool:
-    return file.suffix.lower() in (".csv", ".jsonl", ".json", ".ndjson")
+    return file.suffix.lower() in (".csv", ".jsonl", ".json", ".ndjson", ".parquet")
 
 
 def _text(file: Path) -> str:

@@ -1,4 +1,4 @@
-"""Labelled code: CSV or JSON lines to texts and their labels, and which rows repeat the code of others.
+"""Labelled code: CSV, JSON lines or Parquet to texts and their labels, and which rows repeat the code of others.
 
 In: a file with a column of code and one of labels. Out: rows in their order. A row that cannot be read is an error
 that names file and line, since leaving it out would change what is measured. Evaluation reads its labels here too.
@@ -13,6 +13,7 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from codesage.classify import parquet
 from codesage.errors import CodesageError
 
 REPEATED = "rows with the code of an earlier row"
@@ -24,7 +25,7 @@ _SHOWN = 80  # characters of a list of columns in a message
 class Labelled:
     """Code and the label of each piece; `labels` are empty where the file has none and none are needed.
 
-    `lines`: of the file, where each row begins.
+    `lines`: of the file, where each row begins; of a table in Parquet, the numbers of the rows.
     """
 
     texts: list[str]
@@ -58,7 +59,7 @@ def repeats(items: Sequence[Hashable], labels: Sequence[object], what: str) -> d
 
 
 def read(file: Path, *, code: str = "code", label: str = "label", labelled: bool = True) -> Labelled:
-    """The rows of `file`: CSV by its suffix, JSON lines otherwise; `code` and `label` name the columns.
+    """The rows of `file`: CSV and Parquet by its suffix, JSON lines otherwise; `code` and `label` name the columns.
 
     CodesageError when the file cannot be read, holds no row, has a column twice, or a row lacks one or has code that is empty.
     """
@@ -114,7 +115,16 @@ def _label(place: str, value: object) -> str:
 
 
 def _rows(file: Path, needed: Sequence[str]) -> Iterator[tuple[int, dict]]:
-    """Rows by the names of their columns, with the line where each begins. `needed`: columns that must not occur twice."""
+    """Rows by the names of their columns, each with its first line, or with its number in a table of Parquet.
+
+    `needed`: columns that must not occur twice.
+    """
+    if file.suffix.lower() == parquet.SUFFIX:
+        columns = parquet.columns_of(file)
+        _check_columns(str(file), columns, needed)
+        _check_needed(str(file), columns, needed)
+        yield from enumerate(parquet.rows_of(file, list(needed)), start=1)
+        return
     try:
         with open(file, encoding="utf-8-sig", newline="") as opened:  # Excel writes a byte order mark
             if file.suffix.lower() == ".csv":

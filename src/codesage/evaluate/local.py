@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from codesage.classify.data import REPEATED, codes, labels_of, repeats
+from codesage.classify.parquet import name_of
 from codesage.corpus.read import read_pairs
 from codesage.errors import CodesageError
-from codesage.evaluate.rows import answered, in_all, naming, place, read_rows, unique
+from codesage.evaluate.rows import all_held, answered, held, in_all, naming, place, read_rows, unique
 from codesage.evaluate.tasks import SEED, ClassificationTask, RetrievalTask
 from codesage.words import split_words
 
@@ -38,12 +39,13 @@ def held_out_pairs(corpus: Path | str, *, limit: int = 1000, seed: int = SEED) -
 def cosqa(folder: Path | str) -> RetrievalTask:
     """CoSQA (Python, web queries): the queries and code base in `folder`. CodesageError when they are missing."""
     folder = Path(folder)
-    code = list(read_rows(folder / "codebase.jsonl", "code_id", "code"))
-    queries = list(read_rows(folder / "queries.jsonl", "query", "code_id"))
-    row_of = unique(code, "code_id", folder / "codebase.jsonl")
-    if in_all("query_id", (folder / "queries.jsonl", queries)):
-        unique(queries, "query_id", folder / "queries.jsonl")
-    answers = answered([row["code_id"] for row in queries], row_of, folder / "queries.jsonl")
+    codebase, file = held(folder, "codebase.jsonl"), held(folder, "queries.jsonl")
+    code = list(read_rows(codebase, "code_id", "code"))
+    queries = list(read_rows(file, "query", "code_id"))
+    row_of = unique(code, "code_id", codebase)
+    if in_all("query_id", (file, queries)):
+        unique(queries, "query_id", file)
+    answers = answered([row["code_id"] for row in queries], row_of, file)
     return RetrievalTask("CoSQA", [row["query"] for row in queries], [row["code"] for row in code], answers)
 
 
@@ -53,9 +55,9 @@ def mbxp_across(folder: Path | str) -> list[RetrievalTask]:
     The entry point's name is masked in both. The languages share the translated name, so unmasked scores would measure name
     matching. CodesageError when the folder has fewer than two languages.
     """
-    languages = {file.stem: _masked_code(file) for file in sorted(Path(folder).glob("*.jsonl"))}
+    languages = {name_of(file): _masked_code(file) for file in all_held(Path(folder), ".jsonl")}
     if len(languages) < 2:
-        raise CodesageError(f"{folder} holds {len(languages)} languages as .jsonl, expected MBXP in two or more")
+        raise CodesageError(f"{folder} holds {len(languages)} languages as .jsonl or .parquet, expected MBXP in two or more")
     return [_between(one, other) for one in languages.items() for other in languages.items() if one[0] != other[0]]
 
 
@@ -85,7 +87,7 @@ def _between(query: tuple[str, dict[str, str]], code: tuple[str, dict[str, str]]
 
 def java_csharp(folder: Path | str) -> list[RetrievalTask]:
     """Search C# ports with Java code, and the reverse (CodeXGLUE code-to-code-trans): two tasks."""
-    rows = list(read_rows(Path(folder) / "valid.jsonl", "java", "csharp"))
+    rows = list(read_rows(held(Path(folder), "valid.jsonl"), "java", "csharp"))
     sides = {language: [row[language] for row in rows] for language in ("java", "csharp")}
     own = list(range(len(rows)))
     return [
@@ -99,9 +101,9 @@ def codecomplex(folder: Path | str) -> ClassificationTask:
 
     `test.jsonl` with code and label (Java and Python), or the authors' `data.jsonl` with src and complexity (Java).
     """
-    file, code, label = Path(folder) / "test.jsonl", "code", "label"
-    if not file.is_file() and (Path(folder) / "data.jsonl").is_file():
-        file, code, label = Path(folder) / "data.jsonl", "src", "complexity"
+    file, code, label = held(Path(folder), "test.jsonl"), "code", "label"
+    if not file.is_file() and (own := held(Path(folder), "data.jsonl")).is_file():
+        file, code, label = own, "src", "complexity"
     rows = list(read_rows(file, code, label))
     texts = [row[code] for row in rows]
     labels = labels_of([(place(file, number), row[label]) for number, row in enumerate(rows)])

@@ -16,7 +16,7 @@ from typing import Any
 from codesage.corpus.sources import clients
 from codesage.errors import CodesageError
 from codesage.evaluate.hubs import CACHE
-from codesage.evaluate.rows import read_rows, unique
+from codesage.evaluate.rows import held, read_rows, unique
 from codesage.evaluate.tasks import Question, Repository, RepositoryTask, Target
 from codesage.machine import cache_folder
 from codesage.walk import Skipped
@@ -33,7 +33,7 @@ def repositories_folder() -> Path:
 
 def read(folder: Path) -> list[RepositoryTask]:
     """The questions and repositories in `folder`, one task; no repository is looked for. CodesageError names file and line."""
-    file, queries = folder / "repositories.jsonl", folder / "queries.jsonl"
+    file, queries = held(folder, "repositories.jsonl"), held(folder, "queries.jsonl")
     rows = list(read_rows(file, *_NEEDED))
     line_of = unique(rows, "repo", file)
     questions: dict[str, list[Question]] = {name: [] for name in line_of}

@@ -1,4 +1,4 @@
-"""Read the rows of a data set: JSON lines, with the file and line of everything that is wrong."""
+"""Read the rows of a data set: JSON lines or Parquet, with the file and line of everything that is wrong."""
 
 import json
 from collections import Counter
@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
+from codesage.classify import parquet
 from codesage.classify.data import fault
 from codesage.errors import CodesageError
 
@@ -18,12 +19,15 @@ _SHOWN = 4  # names of files in a message
 def read_rows(file: Path, *needed: str) -> Iterator[dict]:
     """The objects in `file`, each with all fields in `needed`, none of them null, and text where text belongs.
 
-    CodesageError names the file and the line.
+    A Parquet table has them as rows, and its column `id` also counts as `idx` and `index`, as hubs name these. CodesageError
+    names the file and the line, or the row of a table.
     """
-    expected = "a JSON object" + (f" with {', '.join(needed)}" if needed else "")
-    for number, line in enumerate(read_lines(file, f"lines, each {expected}"), start=1):
+    is_table = file.suffix == parquet.SUFFIX
+    expected = ("a row" if is_table else "a JSON object") + (f" with {', '.join(needed)}" if needed else "")
+    values = map(_named, parquet.rows_of(file)) if is_table else read_lines(file, f"lines, each {expected}")
+    for number, value in enumerate(values, start=1):
         try:
-            row = parsed(line)
+            row = parsed(value) if isinstance(value, str) else value
             if not isinstance(row, dict):
                 raise ValueError("not an object")
             if any(field not in row for field in needed):
@@ -32,6 +36,29 @@ def read_rows(file: Path, *needed: str) -> Iterator[dict]:
         except ValueError as error:
             raise CodesageError(f"{file}:{number}: {error}: expected {expected}") from None
         yield row
+
+
+def held(folder: Path, name: str) -> Path:
+    """The file `name` of JSON lines in a folder, or the Parquet table of that name where there is only that."""
+    file = folder / name
+    if file.is_file():
+        return file
+    others = {"valid": "validation"}  # as hubs call the part
+    names = [file.stem, *([others[file.stem]] if file.stem in others else [])]
+    return next((table for one in names if (table := parquet.table_of(one, folder)) is not None), file)
+
+
+def all_held(folder: Path, ending: str) -> list[Path]:
+    """The files of JSON lines whose names have this ending, and the Parquet tables in place of such files, by name."""
+    tables = [*folder.glob(f"*{parquet.SUFFIX}"), *folder.glob(f"data/*{parquet.SUFFIX}")]
+    names = {file.name for file in folder.glob(f"*{ending}")} | {f"{parquet.name_of(file)}.jsonl" for file in tables}
+    return [held(folder, name) for name in sorted(names) if name.endswith(ending)]
+
+
+def _named(row: dict) -> dict:
+    """A row of a hub's table, by the names that the authors' own files have."""
+    row = {name: int(value) if isinstance(value, bool) else value for name, value in row.items()}
+    return {"idx": row["id"], "index": row["id"]} | row if "id" in row else row
 
 
 def parsed(text: str) -> Any:

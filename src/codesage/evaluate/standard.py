@@ -12,12 +12,15 @@ from typing import Any
 import numpy as np
 
 from codesage.classify.data import REPEATED, codes, labels_of, repeats
+from codesage.classify.parquet import name_of
 from codesage.errors import CodesageError
 from codesage.evaluate.comments import without_comments
 from codesage.evaluate.hubs import SEARCHNET_ROWS
 from codesage.evaluate.rows import (
     TEXTS,
+    all_held,
     answered,
+    held,
     in_all,
     once,
     parsed,
@@ -53,7 +56,8 @@ def cosqa_search(folder: Path, *, part: str = "test") -> RetrievalTask:
 
 def advtest(folder: Path) -> RetrievalTask:
     """AdvTest (CodeXGLUE NL-code-search-Adv): `test.jsonl`, Python with hidden names; each function is its text's answer."""
-    return _described("AdvTest", folder / "test.jsonl", folder / "test.jsonl")
+    file = held(folder, "test.jsonl")
+    return _described("AdvTest", file, file)
 
 
 def codesearchnet(folder: Path) -> list[RetrievalTask]:
@@ -61,7 +65,7 @@ def codesearchnet(folder: Path) -> list[RetrievalTask]:
 
     A folder of one of the six languages with other JSON lines lacks a file, which is an error. Other folders are left out.
     """
-    found = sorted({file.parent.name for file in folder.glob("*/*.jsonl")})
+    found = sorted(one.name for one in folder.iterdir() if one.is_dir() and all_held(one, ".jsonl"))
     languages = [name for name in found if name in SEARCHNET_LANGUAGES]
     if not languages:
         raise CodesageError(
@@ -69,7 +73,7 @@ def codesearchnet(folder: Path) -> list[RetrievalTask]:
             + ", ".join(SEARCHNET_LANGUAGES)
         )
     left_out = tuple(name for name in found if name not in languages)
-    tasks = [_described(name, folder / name / "test.jsonl", folder / name / "codebase.jsonl") for name in languages]
+    tasks = [_described(name, held(folder / name, "test.jsonl"), held(folder / name, "codebase.jsonl")) for name in languages]
     return [replace(task, left_out=left_out) for task in tasks]
 
 
@@ -81,8 +85,8 @@ def codenet(folder: Path) -> list[GroupTask]:
     """
     files: dict[str, Path] = {}
     left_out: list[str] = []
-    for file in sorted(folder.glob("*" + _GROUPED)):
-        name = file.name.removesuffix(_GROUPED)
+    for file in all_held(folder, _GROUPED):
+        name = f"{name_of(file)}.jsonl".removesuffix(_GROUPED)
         language = language_named(name)  # comments are stripped by language, so "Python" must not be an unknown one
         if language in files:
             raise CodesageError(f"{file} and {files[language].name} are both {language}: expected one file for each language")
@@ -104,7 +108,7 @@ def codenet(folder: Path) -> list[GroupTask]:
 
 def poj104(folder: Path) -> list[GroupTask]:
     """POJ-104 (CodeXGLUE): `test.jsonl` with code, label and index; measured by MAP@R."""
-    file = folder / "test.jsonl"
+    file = held(folder, "test.jsonl")
     rows = list(read_rows(file, "code", "label", "index"))
     labels = labels_of([(place(file, line), row["label"]) for line, row in enumerate(rows)])
     columns = [_one_line(row["code"]) for row in rows], labels, [str(row["index"]) for row in rows]
@@ -114,8 +118,9 @@ def poj104(folder: Path) -> list[GroupTask]:
 
 def bigclonebench(folder: Path) -> CloneTask:
     """BigCloneBench (CodeXGLUE): `data.jsonl` with func and idx; `valid.txt` and `test.txt` with idx, idx and 0 or 1."""
-    rows = list(read_rows(folder / "data.jsonl", "func", "idx"))
-    row_of = unique(rows, "idx", folder / "data.jsonl")
+    file = held(folder, "data.jsonl")
+    rows = list(read_rows(file, "func", "idx"))
+    row_of = unique(rows, "idx", file)
     valid, test = (_pairs(folder / f"{part}.txt", row_of) for part in ("valid", "test"))
     ordered = {"validation": [_unordered(pair) for pair in valid], "test": [_unordered(pair) for pair in test]}
     counted: dict[str, int] = {}
@@ -129,7 +134,7 @@ def bigclonebench(folder: Path) -> CloneTask:
 def defect(folder: Path) -> ClassificationTask:
     """Defect detection (Devign, CodeXGLUE): `train`, `valid` and `test.jsonl`, or `function.json` and the lists of rows."""
     if not (folder / "function.json").is_file():
-        return _counting(_split("Defect", [folder / f"{part}.jsonl" for part in _PARTS]))
+        return _counting(_split("Defect", [held(folder, f"{part}.jsonl") for part in _PARTS]))
     functions = _read_json(folder / "function.json", list)
     _require(functions, ("func", "target"), folder / "function.json")
     labels = labels_of([(place(folder / "function.json", row, "item"), one["target"]) for row, one in enumerate(functions)])
@@ -158,7 +163,7 @@ def runtime_error(folder: Path, *, seed: int = SEED) -> ClassificationTask:
     files = [
         next(
             (file for name in (f"{part}_balanced.json", f"{part}.jsonl", f"{part}.json") if (file := folder / name).is_file()),
-            folder / f"{part}.jsonl",
+            held(folder, f"{part}.jsonl"),
         )
         for part in _PARTS
     ]
