@@ -178,10 +178,24 @@ def shared(rows, chunks, query, totals, parts, rules):
         share = ranking.REQUESTED_SHARE if kind in kinds else rules.kinds.get(kind, 1.0)
         if kind == "legacy" and names_version(query, chunks[number][0]):
             share = 1.0
+        if kind == "code" and sum(row[1] == chunks[number][0] for row in rows) == 1 and is_comment(chunks[number][5]):
+            share *= rules.kinds.get("comments", 1.0)
         share *= 0.7 if languages and chunks[number][1] not in languages else 1.0
         if share != 1:
             totals[number] *= share
             parts[number]["share of its kind"] = share
+
+
+def is_comment(text):
+    """Whether a text is nothing but comments."""
+    text = text.strip()
+    while text:
+        ends = {'"""': '"""', "/*": "*/", "//": "\n", "# ": "\n", "--": "\n"}
+        end = next((end for start, end in ends.items() if f"{text} ".startswith(start)), None)
+        if end is None or (end != "\n" and end not in text[3:]):
+            return False
+        text = text[3:].partition(end)[2].strip()
+    return True
 
 
 def spread(totals, chunks, later):

@@ -601,6 +601,26 @@ def test_hostile_files_are_counted_and_the_rest_is_found(root, tmp_path):
     assert names(index, "parse http header")[0] == "parse_http_header"
 
 
+def test_a_file_of_comments_alone_ranks_lower(tmp_path):
+    texts = {
+        "bees/__init__.py": '"""Count the bees of the hive."""\n',
+        "wasps/__init__.py": '"""Count the bees of the hive."""\n\nfrom wasps.count import count\n',
+        "notes.js": "// Count the bees of the hive.\n\n/* Of one\n   or of all. */\n",
+        "hive.c": "#include <bees.h>\n",
+        "bees.md": "Count the bees of the hive.\n",
+        "open.py": '"""Count the bees',
+        "many.py": '"""a"""\n' * 2_000 + "bees = 1\n",
+    }
+    for name, text in texts.items():
+        (tmp_path / "code" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "code" / name).write_text(text)
+    index = opened(tmp_path / "code", tmp_path)
+    index.update(ENCODER)
+    shares = {hit.chunk.path: hit.parts.get("share of its kind", 1.0) for hit in search(index, ENCODER, "count bees", top=200)}
+    low = {"bees/__init__.py": 0.6, "notes.js": 0.6, "bees.md": 0.8}
+    assert shares == {name: low.get(name, 1.0) for name in texts}
+
+
 def test_fusion_is_reciprocal_rank():
     fused = reciprocal_rank_fusion([["a", "b"], ["b", "c"]])
     assert [key for key, _ in fused] == ["b", "a", "c"]

@@ -33,6 +33,9 @@ _EDGE = r"\x00-/:-@\[-^`{-\x7f"  # ASCII that is in no word; ranges of all other
 _WHOLE = re.compile(f"(?<=[{_EDGE}])[^{_EDGE}]+(?=[{_EDGE}])")  # words that begin and end within the text
 _COMMENT = re.compile(r"^[ \t]*(?:#|//|/?\*|--).*$", re.MULTILINE)  # lines of one
 _BEGINNING = re.compile(rf".{{1,{MOST_OF_QUERY}}}(?=\s)|.{{{MOST_OF_QUERY}}}", re.DOTALL)  # of a long query, in whole words
+_ONLY_COMMENTS = re.compile(  # a text without code; possessive, so that it takes little time for any text
+    r"(?:\s++|\"\"\"(?>(?s:.*?)\"\"\")|/\*(?>(?s:.*?)\*/)|(?://|#(?!\w)|--)[^\n]*+)*+"
+)
 _AT_ONCE = 1_000  # texts that are looked through at a time
 _SPARE_ROWS = 8  # rows read beyond `top`, because equal texts are folded
 
@@ -226,6 +229,7 @@ def _candidates(
         "literal": rules.literal * (_literals(index, view, query, places_C) if rules.literal else np.zeros(len(names))),
     }
     share_C = _shares(view, query, distinct, rules)[path_C] * _language_shares(view, query, places_C)
+    share_C *= _signposts(index, view, places_C, rules)
     first_C = parts["literal"] > 0 if _quoted(query) else _defining(query, named_C, share_C)
     return _Candidates(places_C, parts, share_C, first_C)
 
@@ -338,6 +342,15 @@ def _shares(view: View, query: str, paths: np.ndarray, rules: Rules) -> np.ndarr
         return ranking.REQUESTED_SHARE if kind in requested else rules.kinds.get(kind, 1.0)
 
     return np.array([share(path) for path in paths.tolist()])
+
+
+def _signposts(index: Index, view: View, places_C: np.ndarray, rules: Rules) -> np.ndarray:
+    """The share of its score that the only chunk of a file of code keeps: less than 1 if it holds nothing but comments."""
+    alone_C = view.sizes[view.path_N[places_C]] == 1
+    whole = [place for place in places_C[alone_C].tolist() if view.kinds[place] == "window"]
+    code = [place for place in whole if view.files[view.path_N[place]] == "code"]
+    found = [place for place, text in texts_of(index, view, code) if _ONLY_COMMENTS.fullmatch(text)]
+    return np.where(np.isin(places_C, found), rules.kinds.get("comments", 1.0), 1.0)
 
 
 def _language_shares(view: View, query: str, places_C: np.ndarray) -> np.ndarray:

@@ -75,6 +75,7 @@ _KINDS = {
     "vendored": 0.5,
     "docs": 0.8,
     "data": 0.7,
+    "comments": 0.6,  # a file of code that holds nothing else, such as an __init__.py of one docstring
 }
 EXACT = 0.9  # how well a name matches at least that is the one in the query, in the same case
 IN_PART = 0.3  # how well a name matches that only holds the one in the query
