@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +102,58 @@ def test_tags_that_never_end_and_thousands_of_tags_are_harmless() -> None:
     assert len(list(tagged_of(_document("a.py", many)))) <= 50
     row = "# [START one_task_{0}]\nx = f({0})\ny = g(x)\n# [END one_task_{0}]\n"
     assert len(list(tagged_of(_document("a.py", "".join(row.format(n) for n in range(10_000)))))) == 10_000
+
+
+def test_tags_that_never_end_do_not_hide_those_that_do() -> None:
+    text = "".join(f"# [START never_ends_{n}]\n" for n in range(10_000))
+    text += "# [START list_all_buckets]\nx = f(1)\ny = g(x)\n# [END list_all_buckets]\n"
+    drops = Counter()
+    assert [pair.text for pair in tagged_of(_document("a.py", text), drops)] == ["list all buckets"]
+    assert drops == {"tag without its other end": 10_000}
+
+
+def test_each_tag_without_a_pair_is_counted() -> None:
+    text = "# [START never_ends_here]\n# [END never_began_here]\n"
+    text += "# [START main]\nx = f(1)\ny = g(x)\n# [END main]\n"
+    text += "# [START list_all_buckets]\nx = 1\n# [END list_all_buckets]\n"
+    text += "# [START delete_all_buckets]\n" + "x = f(1)\n" * 2_000 + "# [END delete_all_buckets]\n"
+    text += "# [START twice_begun_here]\n# [START twice_begun_here]\nx = f(1)\ny = g(x)\n# [END twice_begun_here]\n"
+    drops = Counter()
+    assert [pair.text for pair in tagged_of(_document("a.py", text), drops)] == ["twice begun here"]
+    assert drops == {"tag without its other end": 3, "tag that says nothing": 1, "tag around no sample": 2}
+
+
+def test_each_block_without_a_pair_is_counted() -> None:
+    good = "```python\nrows = read(path)\nprint(rows)\n```\n"
+    text = f"# Sort a table\n\n{good}\n{good}\n```kotlin\nval x = f(1)\nprint(x)\n```\n\n```output\nx = (1)\n```\n"
+    text += (
+        "\n```\nsort(table)\n  pick a pivot\n```\n\n```go\nprocedure sort(a)\n  pick a pivot; if a is sorted then stop\n```\n"
+    )
+    text += "\n```java\nint x = 1;\n```\n"
+    drops = Counter()
+    assert [pair.language for pair in articles_of(_document("docs/table.md", text), drops)] == ["python"]
+    assert drops == {
+        "second block in its language": 1,
+        "block in another language": 2,
+        "block that names no language": 1,
+        "block that is not in its language": 1,
+        "block that is no sample": 1,
+    }
+    drops = Counter()
+    assert not list(articles_of(_document("README.md", f"# Usage\n\n{good}"), drops))
+    assert drops == {"block without a title": 1}
+
+
+@pytest.mark.parametrize("rule", ["-----", "---", "* * *", "____"])
+def test_a_rule_between_parts_of_a_page_is_no_fence(rule: str) -> None:
+    code = "```python\nrows = read(path)\nprint(rows)\n```\n"
+    text = f"# Work with tables\n\n{rule}\n\nReads rows:\n\n{code}\n{rule}\n\n## Delete all rows of it now\n\n{code}"
+    read, deleted = articles_of(_document("docs/table.md", text))
+    assert (read.text, deleted.text) == ("table: Work with tables", "Delete all rows of it now")
+    (block,) = articles_of(
+        _document("docs/table.adoc", "== Delete all rows of it\n\n[source,python]\n----\nx = f(1)\ny = g(x)\n----\n")
+    )
+    assert block.code == "x = f(1)\ny = g(x)"
 
 
 ARTICLE = """---
@@ -355,7 +408,8 @@ def test_a_corpus_finds_parallel_code_and_keeps_to_the_licences_of_folders(tmp_p
             "recipes/two/README.md": "# Print items of another kind\n",
             "recipes/two/recipe.py": f"def other(items):{body}    return 9\n",
             "recipes/two/LICENSE": "GNU GENERAL PUBLIC LICENSE\nVersion 3\n",
-            "ruby/lonely-thing.rb": "def lonely(a)\n  b = a + 1\n  puts(b)\nend\n",
+            "ruby/lonely-thing.rb": "# [START never_ends]\ndef lonely(a)\n  b = a + 1\n  puts(b)\nend\n",
+            "docs/sort.md": "# Sort all rows\n\n```output\n1\n2\n```\n",
         },
     )
     built = build(Settings(workers=1), [source], tmp_path / "corpus", cache=tmp_path / "cache")
@@ -368,6 +422,8 @@ def test_a_corpus_finds_parallel_code_and_keeps_to_the_licences_of_folders(tmp_p
     assert len({pair.group for pair in pairs if pair.text == "binary search"}) == 1
     assert {pair.licence for pair in pairs} == {"MIT"}
     assert built.facts["skipped"]["licence"] == 2  # the README and the code in the folder under the GPL
+    dropped = built.facts["dropped"]
+    assert (dropped["tag without its other end"], dropped["block in another language"]) == (1, 1)
 
 
 def _keys(kinds: list[str], groups: list[int], bodies: list[int], languages: list[int]) -> dict[str, np.ndarray]:

@@ -10,6 +10,7 @@ Everything here takes time linear in the text. MOST_LINES limits the lines of a 
 
 import re
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -28,6 +29,17 @@ from codesage.words import split_names
 
 LEAST_LINES, MOST_LINES, MOST_CHARACTERS = 2, 120, 8_000  # of a sample's code
 ARTICLES = (".md", ".markdown", ".mdx", ".rst", ".adoc", ".asciidoc")
+DROPS = (OPEN, VAGUE, EMPTY, UNNAMED, OTHER, AGAIN, NO_SAMPLE, FOREIGN, UNTITLED) = (
+    "tag without its other end",
+    "tag that says nothing",
+    "tag around no sample",
+    "block that names no language",
+    "block in another language",
+    "second block in its language",
+    "block that is no sample",
+    "block that is not in its language",
+    "block without a title",
+)
 _LEAST_WORDS, _MOST_WORDS = 2, 24  # of a title
 _GROUP_WORDS = 3  # tags of fewer words ("quickstart") may name different tasks
 _MOST_OPEN = 50
@@ -40,7 +52,7 @@ _TAG = re.compile(
     r"|<(?P<slash>/?)snippet_?(?P<azure>[\w-]{1,120})>)",
     re.MULTILINE,
 )
-_TAG_PARTS = ("[END", "snippet", "end::")  # a text with a closed tag contains one of them
+_TAG_PARTS = ("[START", "[END", "snippet", "tag::", "end::")  # a text with a tag contains one of them
 _NO_TITLE = frozenset({
     "a", "about", "added", "advanced", "algorithm", "an", "and", "api", "app", "application", "basic", "basics", "bonus",
     "breaking", "bug", "bugfixes", "changed", "changelog", "changes", "class", "deprecated", "features", "fixed", "fixes",
@@ -122,13 +134,15 @@ class Sample:
     line: int
 
 
-def tagged_of(document: Document) -> Iterator[Pair]:
+def tagged_of(document: Document, drops: Counter | None = None) -> Iterator[Pair]:
     """Yields a pair for each tagged region of a source file: the words of the tag and its code.
 
-    A tag gives no pair if it is never closed, if its code is too short or too long, or if its words say too little.
+    A tag gives no pair if it has no other end, if its code is too short or too long, or if its words say too little. Such tags
+    are counted in `drops` under one of DROPS. Of more than 50 open tags, the newest stay.
     """
     if not any(part in document.text for part in _TAG_PARTS):
         return
+    drops = Counter() if drops is None else drops
     open_tags: dict[str, int] = {}  # tag -> start of the next line, in characters
     breaks: list[int] = []
     for match in _TAG.finditer(document.text):
@@ -137,44 +151,76 @@ def tagged_of(document: Document) -> Iterator[Pair]:
         if match["azure"]:
             opens = not match["slash"]
         if opens:
-            if len(open_tags) < _MOST_OPEN:
-                open_tags[tag] = document.text.find("\n", match.end()) + 1
+            drops[OPEN] += open_tags.pop(tag, 0) > 0
+            if len(open_tags) == _MOST_OPEN:
+                del open_tags[next(iter(open_tags))]
+                drops[OPEN] += 1
+            open_tags[tag] = document.text.find("\n", match.end()) + 1
             continue
         start = open_tags.pop(tag, 0)
-        if start and match.start() - start <= 2 * MOST_CHARACTERS:
+        if not start:
+            drops[OPEN] += 1
+        elif match.start() - start > 2 * MOST_CHARACTERS:
+            drops[EMPTY] += 1
+        else:
             breaks = breaks or [place.start() for place in re.finditer("\n", document.text)]
-            yield from _tagged(document, tag, document.text[start : match.start()], bisect_left(breaks, start) + 1)
+            outcome = _tagged(document, tag, document.text[start : match.start()], bisect_left(breaks, start) + 1)
+            if isinstance(outcome, Pair):
+                yield outcome
+            else:
+                drops[outcome] += 1
+    drops[OPEN] += len(open_tags)
 
 
-def _tagged(document: Document, tag: str, region: str, line: int) -> Iterator[Pair]:
+def _tagged(document: Document, tag: str, region: str, line: int) -> Pair | str:
+    """The pair of a tag, or the reason why there is none (one of DROPS)."""
     named = [part for part in re.split(r"[\s._-]+", tag) if not language_named(part.rstrip("0123456789").removesuffix("v"))]
     words = [word for part in named for word in split_names(part) if not word.isdigit()]
     words = words[2:] if words[:2] == ["example", "code"] else words
     while words and words[-1] in _TAG_ENDS:
         words.pop()
     text = title_of(" ".join(words))
+    if not text:
+        return VAGUE
     code = without_preamble("\n".join([row for row in region.split("\n") if not _TAG.match(row)]))
     sample = Sample(document.language, code, line)
-    if text and is_sample(sample):
-        group = f"tag:{' '.join(words)}" if len(words) >= _GROUP_WORDS else ""
-        yield howto(document, text, sample, name=tag, group=group)
+    if not is_sample(sample):
+        return EMPTY
+    group = f"tag:{' '.join(words)}" if len(words) >= _GROUP_WORDS else ""
+    return howto(document, text, sample, name=tag, group=group)
 
 
-def articles_of(document: Document) -> Iterator[Pair]:
-    """Yields a pair for each heading of an article with the code below it; tabs in several languages share a group."""
+def articles_of(document: Document, drops: Counter | None = None) -> Iterator[Pair]:
+    """Yields a pair for each heading of an article with the code below it; tabs in several languages share a group.
+
+    Each block of code without a pair is counted in `drops` under one of DROPS.
+    """
     path = PurePosixPath(document.path)
     if path.suffix.lower() not in ARTICLES or _CHANGES.match(path.stem):
         return
-    for number, run in enumerate(_Reader(document).read()):
-        samples = [sample for sample in run.samples if is_sample(sample) and not is_foreign(sample.code, sample.language)]
+    drops = Counter() if drops is None else drops
+    for number, run in enumerate(_Reader(document, drops).read()):
+        samples = []
+        for sample in run.samples:
+            if why := _unsuitable(sample, run):
+                drops[why] += 1
+            else:
+                samples.append(sample)
         title, lead = run.title, run.lead
-        if not (title or lead):
-            continue
         several = len({sample.language for sample in samples}) > 1
         group = f"article:{document.package}:{document.path}#{number}" if several else ""
         for index, sample in enumerate(samples):
             text = lead if lead and (not title or (several and index % 2)) else title  # tabs take turns with the two texts
             yield howto(document, text, sample, name=PurePosixPath(document.path).stem, group=group)
+
+
+def _unsuitable(sample: Sample, run: "_Run") -> str:
+    """Why a block of an article gives no pair (one of DROPS), or ""."""
+    if not is_sample(sample):
+        return NO_SAMPLE
+    if is_foreign(sample.code, sample.language):
+        return FOREIGN
+    return "" if run.title or run.lead else UNTITLED
 
 
 def howto(document: Document, text: str, sample: Sample, *, name: str, group: str) -> Pair:
@@ -257,6 +303,7 @@ class _Run:
 _HEADING = re.compile(r"^(#{1,6}|={1,6})[ \t]+(\S.{0,300}?)[ \t#=]*$")
 _UNDERLINE = re.compile(r"^([=\-~^\"'+*])\1{2,}$")
 _FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,}|-{4,}$)[ \t]*\{?[ \t]*(?:\.|code-block\}[ \t]*)?([\w#+]*)")
+_RULE = re.compile(r"^[ \t]{0,3}([-*_])(?:[ \t]*\1){2,}[ \t]*$")  # between parts of a page; in AsciiDoc, a fence
 _ITEM = re.compile(r"^[ \t]*(?:[-*+•]|\d{1,3}[.)])[ \t]")
 _STEP = re.compile(r"\d{1,3}[.)][ \t]")
 _SOURCE = re.compile(
@@ -273,8 +320,8 @@ _TAB = re.compile(  # markup around tabs, and labels that name a language
 class _Reader:
     """Reads an article in one pass over its lines: headings, paragraphs, and runs of code blocks."""
 
-    def __init__(self, document: Document) -> None:
-        text = document.text
+    def __init__(self, document: Document, drops: Counter) -> None:
+        text, self._drops = document.text, drops
         front = _FRONT.match(text)
         self._lines = text.split("\n")
         self._titles = {0: ""}
@@ -284,6 +331,7 @@ class _Reader:
             self._titles[0] = title.group(1) if title else ""
             self._at = front.group().count("\n")
         self._readme = PurePosixPath(document.path).stem.lower() == "readme"
+        self._ruled = PurePosixPath(document.path).suffix.lower() not in (".adoc", ".asciidoc")
         if not self._titles[0] and not self._readme and PurePosixPath(document.path).stem.lower() != "index":
             self._titles[0] = " ".join(split_names(PurePosixPath(document.path).stem))
         self._paragraph: list[str] = []
@@ -304,6 +352,10 @@ class _Reader:
         below = self._lines[self._at + 1] if self._at + 1 < len(self._lines) else ""
         first = line.lstrip()[:1]
         marked = not first.isalnum()  # most lines are prose, which no pattern for a mark needs to read
+        if marked and self._ruled and _RULE.match(line):
+            self._end_paragraph()
+            self._at += 1
+            return self._close() if self._samples else None
         if marked and (fence := _FENCE.match(line)):
             self._end_paragraph()
             self._fenced(fence.group(1), fence.group(2))
@@ -376,6 +428,8 @@ class _Reader:
         known = {sample.language for sample in self._samples}
         if language and language not in known:
             self._samples.append(Sample(language, without_preamble("\n".join(lines)), line))
+        else:
+            self._drops[AGAIN if language else OTHER if stated else UNNAMED] += 1
 
     def _close(self) -> _Run:
         run = _Run(self._title(), _lead(self._last or self._first), self._samples)

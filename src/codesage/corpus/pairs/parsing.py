@@ -123,7 +123,7 @@ class Parse:
                     version=document.version,
                     licence=document.licence,
                 )
-                results.pairs += articles_of(document)
+                results.pairs += articles_of(document, results.dropped)
                 return ""
             self._parse(document, row, unit.held_out or document.package in self.held_out, results)
         except ParseRefused as refused:
@@ -148,7 +148,7 @@ class Parse:
             pairs += passages_of(tree, document, definitions=definitions)
         else:
             screen(document.text.encode("utf-8", "replace"))
-        pairs += tagged_of(document)
+        pairs += tagged_of(document, dropped)
         pairs += numbered_solutions(document, definitions)
         results.pairs += pairs
         results.tests += tests
