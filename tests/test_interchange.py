@@ -18,7 +18,7 @@ from codesage import CodesageError
 from codesage.artifacts import MANIFEST
 from codesage.encoder.bert import from_bert
 from codesage.encoder.config import Config
-from codesage.encoder.export import export
+from codesage.encoder.export import export, export_folder
 from codesage.encoder.folders import NAMES
 from codesage.encoder.hub import export_hub
 from codesage.encoder.model import Encoder, Layout
@@ -81,6 +81,17 @@ def test_the_tokenizer_stays_the_same_one_through_an_export(source, hub, tmp_pat
     state["model"]["merges"] = [second, first, *others]
     (tmp_path / "tokenizer.json").write_text(json.dumps(state))
     assert load_tokenizer(tmp_path).fingerprint != own.fingerprint
+
+
+def test_bundled_models_are_exported_by_name(tmp_path):
+    from sentence_transformers import SentenceTransformer
+
+    export_hub("default", tmp_path / "hub")
+    code = ["def add(a, b):\n    return a + b"]
+    (ours,), (theirs,) = codesage.load().encode(code), SentenceTransformer(str(tmp_path / "hub"), device="cpu").encode(code)
+    assert ours @ theirs > 0.99 and np.linalg.norm(theirs) == pytest.approx(1, abs=1e-5)
+    export_folder("default", tmp_path / "model", int8_only=True)
+    assert ours @ codesage.load(tmp_path / "model").encode(code)[0] > 0.9999
 
 
 @pytest.mark.parametrize("side", ["left", "right"])

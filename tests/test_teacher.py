@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -270,10 +271,15 @@ def test_kept_vectors_are_those_of_the_teacher_asked_for(tokens, tokenizer, tmp_
         (tmp_path / owner / "model" / "config.json").write_text(owner)
     one, another = (str(tmp_path / owner / "model") for owner in ("one", "another"))
     fingerprints = [
-        contrast_commands._teacher(name, tokens, tokenizer, tmp_path / "out").fingerprint for name in (one, one, another, one)
+        contrast_commands._teacher(name, tokens, tokenizer, tmp_path / "out", Path("start")).fingerprint
+        for name in (one, one, another, one)
     ]
     assert fingerprints[0] == fingerprints[1] == fingerprints[3] != fingerprints[2]
     assert loaded == [one, another, one]  # the second time, the vectors are there
+    monkeypatch.setattr("codesage.training.processes.world", lambda: 2)
+    message = f"--teacher {another} --tokenizer start --out {tmp_path / 'out.teacher-model'}'"
+    with pytest.raises(CodesageError, match=re.escape(message)):
+        contrast_commands._teacher(another, tokens, tokenizer, tmp_path / "out", Path("start"))
 
 
 @pytest.mark.parametrize(
@@ -281,6 +287,8 @@ def test_kept_vectors_are_those_of_the_teacher_asked_for(tokens, tokenizer, tmp_
     [
         (contrast_commands.filter_pairs, "--model"),
         (contrast_commands.mine_negatives, "--model"),
+        (contrast_commands.filter_pairs, "--tokenizer"),
+        (contrast_commands.mine_negatives, "--tokenizer"),
         (contrast_commands.teach, "--tokenizer"),
     ],
 )

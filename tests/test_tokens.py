@@ -231,7 +231,7 @@ def test_damage_is_found(tokenizer, tmp_path):
 
 def test_another_tokenizer_and_unknown_kinds_are_one_line(folder, tmp_path):
     other = train(["something else"] * 3, tmp_path / "t", settings=TokenizerSettings(vocab_size=300))
-    with pytest.raises(CodesageError, match="another tokenizer.*codesage tokens"):
+    with pytest.raises(CodesageError, match="another tokenizer.*give the tokenizer or model of the tokens, or run"):
         open_tokens(folder, tokenizer=other)
     with pytest.raises(CodesageError, match="kind of pairs 'poem'"):
         write([], [], other, tmp_path / "x", settings=Settings(pair_kinds=("poem",)))

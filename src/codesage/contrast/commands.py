@@ -159,7 +159,7 @@ def filter_pairs(
     from codesage.encoder.folders import folder_of
 
     settings = filtering.Settings(top, pool, side, one_language, code_tokens=code_tokens, seed=seed, share=share)
-    given = tokenizers.load(tokenizer or folder_of(model))
+    given = tokenizers.load(folder_of(tokenizer or model))
     opened = open_tokens(tokens, tokenizer=given)
 
     def show(done: int, kept: int) -> None:
@@ -202,7 +202,7 @@ def mine_negatives(
     from codesage.encoder.folders import folder_of
 
     settings = mining.Settings(first, last, keep, most_similar, alike, pool, side, code_tokens=code_tokens, seed=seed)
-    given = tokenizers.load(tokenizer or folder_of(model))
+    given = tokenizers.load(folder_of(tokenizer or model))
     opened = open_tokens(tokens, tokenizer=given)
 
     def show(done: int, negatives: int) -> None:
@@ -329,7 +329,7 @@ def contrast(
         if dry_run:
             costs = stage.expected(settings, opened, encoder, tokenizer=loaded, prepared=prepared)
             return typer.echo("\n".join(line for name, cost in costs.items() for line in [f"{name}:", *cost.lines()]))
-        prepared = replace(prepared, teacher=_teacher(teacher, opened, loaded, out) if teacher else None)
+        prepared = replace(prepared, teacher=_teacher(teacher, opened, loaded, out, model or tokenizer) if teacher else None)
         home = checkpoints or options.beside(out)
         artifact = stage.run(
             settings, opened, encoder, tokenizer=loaded, out=out, prepared=prepared, checkpoints=home, resume=not fresh
@@ -417,8 +417,11 @@ def _last_changed(
     return replace(settings, loop=changed, batches=replace(settings.batches, **size))
 
 
-def _teacher(name: str, tokens: "Tokens", tokenizer: "Tokenizer", out: Path) -> "Teacher":
-    """The teacher's vectors: read from the folder `name`, or made beside `out` by the encoder `name` unless it made them."""
+def _teacher(name: str, tokens: "Tokens", tokenizer: "Tokenizer", out: Path, folder: Path | None) -> "Teacher":
+    """The teacher's vectors: read from the folder `name`, or made beside `out` by the encoder `name` unless it made them.
+
+    `folder`: where the tokenizer is from, for a message.
+    """
     from codesage.artifacts import MANIFEST
     from codesage.contrast import teacher as teachers
     from codesage.errors import CodesageError
@@ -430,8 +433,8 @@ def _teacher(name: str, tokens: "Tokens", tokenizer: "Tokenizer", out: Path) -> 
     if not _made_by(name, made):
         if processes.world() > 1:
             raise CodesageError(
-                f"with several processes, first run 'codesage teach {tokens.path} --teacher {name} --out "
-                f"{made}', then give --teacher {made}"
+                f"with several processes, first run 'codesage teach {tokens.path} --teacher {name} --tokenizer {folder} "
+                f"--out {made}', then give --teacher {made}"
             )
         write_teacher(name, tokens, tokenizer, made)
     return teachers.read(made, tokens)

@@ -19,7 +19,7 @@ _CONVERTED_TOKENS = 256  # of a converted model until it is trained
 
 
 def export_hub(
-    model: Annotated[Path, typer.Argument(help="A trained model folder, or a published checkpoint folder.")],
+    model: Annotated[Path, typer.Argument(help="A trained model folder, a published one, 'default' or 'general' (bundled).")],
     out: Annotated[Path, typer.Option(help="Folder to write.")],
     name: Annotated[str, typer.Option(help="Title of the model card. Default: the folder's name.")] = "",
     licence: Annotated[str, typer.Option(help="Licence of the weights, such as apache-2.0. Default: that of its card.")] = "",
@@ -54,7 +54,7 @@ def initialise(
 
 
 def export(
-    model: Annotated[Path, typer.Argument(help="A trained model folder, or a published checkpoint folder.")],
+    model: Annotated[Path, typer.Argument(help="A trained model folder, a published one, 'default' or 'general' (bundled).")],
     out: options.Out,
     int8_only: Annotated[bool, typer.Option(help="Write only the int8 file: the smallest folder that search can use.")] = False,
     names: Annotated[bool, typer.Option("--names", help="Write only the file that 'codesage names' reads.")] = False,

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from codesage.artifacts import Artifact, open_any, open_artifact, publish
 from codesage.encoder.config import ACTIVATIONS
-from codesage.encoder.folders import FP32, INT8, TOKENS
+from codesage.encoder.folders import FP32, INT8, TOKENS, folder_of
 from codesage.encoder.model import Encoder
 from codesage.encoder.shrink import shrink
 from codesage.encoder.weights import load_with_tokenizer, save_weights
@@ -182,11 +182,11 @@ def export(
 
 
 def export_folder(source: Path | str, out: Path | str, *, int8_only: bool = False, names: bool = False) -> Artifact:
-    """Export a trained or published model folder. `int8_only`: write only the int8 file, for the smallest folder.
+    """Export a trained, published or bundled model. `int8_only`: write only the int8 file, for the smallest folder.
 
     `names`: write only the int8 file that `codesage names` reads, with the positions that the model has learned.
     """
-    source = Path(source)
+    source = folder_of(source)
     encoder, tokenizer = load_with_tokenizer(source)
     made = open_any(source, "model")
     if names:

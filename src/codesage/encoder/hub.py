@@ -1,9 +1,9 @@
 """Write a model folder in the layout of transformers and sentence-transformers.
 
-In: a model folder of ours, or a published one. Out: a folder that works both ways. `codesage.load` opens it as an artifact.
-SentenceTransformer(folder) opens it once codesage is imported; for this it holds model.safetensors, config.json, the
-tokenizer's files, modules.json (transformer, mean pooling, the projection if there is one, normalisation) and a card. It
-contains no remote code, and writing it does not need transformers.
+In: a model folder of ours, a published one, or the name of a bundled model. Out: a folder that works both ways.
+`codesage.load` opens it as an artifact. SentenceTransformer(folder) opens it once codesage is imported; for this it holds
+model.safetensors, config.json, the tokenizer's files, modules.json (transformer, mean pooling, the projection if there is
+one, normalisation) and a card. It contains no remote code, and writing it does not need transformers.
 """
 
 import json
@@ -13,7 +13,7 @@ from pathlib import Path
 from codesage.artifacts import Artifact, open_any, open_artifact, publish
 from codesage.encoder.config import FILE as CONFIG
 from codesage.encoder.config import Config
-from codesage.encoder.folders import SAFETENSORS
+from codesage.encoder.folders import SAFETENSORS, folder_of
 from codesage.encoder.model import Encoder
 from codesage.encoder.runtime import CODE_TOKENS
 from codesage.encoder.weights import DENSE, load_with_tokenizer, save_weights
@@ -24,13 +24,13 @@ _KIND = "sentence_transformers.models."  # names that the library accepts since 
 
 
 def export_hub(source: Path | str, out: Path | str, *, name: str = "", licence: str = "") -> Artifact:
-    """Write the model folder `source` to `out` in the layout of the hub.
+    """Write the model `source` to `out` in the layout of the hub.
 
     `name`: the card's title; "": the folder's name. `licence`: an identifier such as "apache-2.0"; "": the one in the
     source's card, or none. Raises CodesageError when the source is missing or damaged, or when the tokenizer has more
     entries than the encoder.
     """
-    source, out = Path(source), Path(out)
+    source, out = folder_of(source), Path(out)
     encoder, tokenizer = load_with_tokenizer(source)
     made = open_any(source, "model")
     settings, facts = made.settings, made.facts

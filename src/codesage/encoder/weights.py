@@ -38,7 +38,7 @@ def save_weights(encoder: Encoder, folder: Path) -> None:
 
 def load_with_tokenizer(folder: Path | str) -> tuple[Encoder, Tokenizer]:
     """The encoder and the tokenizer of a folder. CodesageError when the tokenizer has more entries than the encoder."""
-    encoder, tokenizer = load_encoder(folder), load_tokenizer(folder)
+    encoder, tokenizer = load_encoder(folder), load_tokenizer(folder_of(folder))
     if tokenizer.vocab_size > encoder.config.vocab_size:
         raise CodesageError(
             f"{folder}: the tokenizer has {tokenizer.vocab_size} entries, the encoder "

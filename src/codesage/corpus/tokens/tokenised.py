@@ -109,7 +109,7 @@ class Tokens:
         if made_by != tokenizer.fingerprint:
             raise CodesageError(
                 f"{self.path} was made with another tokenizer ({made_by[:12]}, this one is {tokenizer.fingerprint[:12]}): "
-                "run 'codesage tokens' again with this one"
+                "give the tokenizer or model of the tokens, or run 'codesage tokens' again with this one"
             )
 
     def counted(self) -> tuple[Ragged, ...]:
