@@ -20,7 +20,9 @@ from codesage.contrast.batches import Batches, Settings
 from codesage.corpus.build.tables import Writer, read_records, schema_of, table_of
 from codesage.corpus.tokens import tokenised as token_files
 from codesage.encoder.config import Config
+from codesage.encoder.export import export
 from codesage.encoder.model import Encoder
+from codesage.encoder.weights import load_encoder
 from codesage.records import Pair
 from codesage.tokenizer import Settings as TokenizerSettings
 from codesage.tokenizer import train as train_tokenizer
@@ -569,6 +571,12 @@ def test_the_command_takes_a_mixture(tokens, tokenizer, tmp_path):
     assert again.exit_code == 0 and "shallow" not in again.stderr
     facts = open_artifact(tmp_path / "b", "model").facts
     assert facts["contrast-before"] == model.facts["contrast"] != facts["contrast"]
+    # so is a sentence encoder that 'codesage convert' wrote: a first phase without its blocks would lose what it knows
+    files = {"facts": {"stages": [], "start": "all-MiniLM-L6-v2", "max_tokens": 32}, "precisions": ()}
+    export(load_encoder(tmp_path / "a"), tokenizer, tmp_path / "converted", settings={}, **files)
+    done = run("c", "--model", tmp_path / "converted", "--batch-pairs", 8)
+    assert done.exit_code == 0 and "shallow" not in done.stderr
+    assert open_artifact(tmp_path / "c", "model").settings["contrast"]["loop"]["learning_rate"] == 3e-4
     plain = open_artifact(tmp_path / "b", "model").settings["contrast"]
     assert plain["first"] is None and plain["residual_scale"] == 1 and plain["batches"]["kinds"]["test"] == 0.3
     for words, names in (
@@ -578,6 +586,8 @@ def test_the_command_takes_a_mixture(tokens, tokenizer, tmp_path):
         (("--model", tmp_path / "a"), ["contrast:"]),
         (("--model", tmp_path / "a", "--all-phases"), ["shallow:", "contrast:"]),
         (("--model", tmp_path / "a", "--one-phase"), ["contrast:"]),
+        (("--model", tmp_path / "converted", "--batch-pairs", 8), ["contrast:"]),
+        (("--model", tmp_path / "converted", "--all-phases"), ["shallow:", "contrast:"]),
     ):
         phases = run("c", *words, "--dry-run").output
         assert re.findall(r"^\w+:$", phases, re.MULTILINE) == names and phases.count(" in 2 steps") == len(names), words

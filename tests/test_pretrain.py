@@ -188,9 +188,16 @@ def test_a_run_goes_on_from_a_model(write, tokenizer, tmp_path, optimizer):
     shape = replace(CONFIG, projection_dim=8)  # Stage I has no vectors: their projection stays as it is
     settings = stage.Settings(shape, drawn, loop.Settings(1, 0, 1e-9, evaluations=0, optimizer=optimizer))
     stage.run(settings, tokens, tokenizer, tmp_path / "first")
+    manifest = tmp_path / "first" / "manifest.json"  # as of a model that comes from another encoder
+    written = json.loads(manifest.read_text())
+    first_run = written["facts"]["pretrain"]
+    written["facts"] |= {"start": "all-MiniLM-L6-v2", "shrunk_from": "abc", "contrast": {"steps": 9}, "teacher": {"name": "x"}}
+    manifest.write_text(json.dumps(written))
     other = replace(settings, encoder=replace(CONFIG, num_hidden_layers=1))  # the shape is that of the model
     artifact = stage.run(other, tokens, tokenizer, tmp_path / "second", before=tmp_path / "first")
     assert artifact.facts["stages"] == ["pretrain", "pretrain"]
+    kept = {"start": "all-MiniLM-L6-v2", "shrunk_from": "abc", "contrast": {"steps": 9}, "pretrain-before": first_run}
+    assert kept.items() <= artifact.facts.items() and "teacher" not in artifact.facts
     first, second = (load_encoder(tmp_path / name).state_dict() for name in ("first", "second"))
     assert all(torch.allclose(first[name], second[name], atol=1e-6) for name in first)
 

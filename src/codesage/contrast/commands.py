@@ -32,7 +32,7 @@ _OnePhase = Annotated[
     typer.Option(
         "--one-phase/--all-phases",
         help="Train the whole encoder from the first step, or in the phases of the size, as a Stage I model. Default: one "
-        "phase for a model that went through Stage II, else those of the size.",
+        "phase for a model that went through Stage II or comes from 'codesage convert', else those of the size.",
     ),
 ]
 _Steps = Annotated[int, typer.Option(min=0, help="Stop each phase after this many steps; 0: the steps of the size.")]
@@ -388,13 +388,16 @@ def _recipe(
     seed: int,
     device: "torch.device",
 ) -> "Settings":
-    """The settings of a size. For a model that has been through Stage II those of fine-tuning, unless `one_phase` is False."""
+    """The settings of a size. For a model that gives good vectors already, those of fine-tuning, unless `one_phase` is False.
+
+    Such a model went through Stage II or was converted from a sentence encoder. The phases of a size would silence its blocks.
+    """
     from codesage import recipes
     from codesage.contrast import stage
     from codesage.training import processes
 
     extent = {"pairs": pairs, "seconds": 60 * minutes, "seed": seed, "memory": processes.memory(device)}
-    trained = before is not None and "contrast" in before.facts.get("stages", ())
+    trained = before is not None and ("contrast" in before.facts.get("stages", ()) or "start" in before.facts)
     fine = trained and one_phase is not False
     settings = recipes.fine_tuning(**extent) if fine else recipes.contrasting(size, **extent)
     return stage.one_phase(settings) if one_phase else settings

@@ -88,8 +88,9 @@ def run(
     )
     encoder.to(processes.device())
     length, head_share = shape_of(batches.at(0))
-    facts: dict = {
-        "stages": [*stages_of(before), "pretrain"],
+    facts = _history(before)
+    facts |= {
+        "stages": [*facts.get("stages", ()), "pretrain"],
         "max_tokens": settings.examples.max_tokens,
         "tokens": tokens.fingerprint,
     }
@@ -134,9 +135,14 @@ def run(
     return open_artifact(out, "model")
 
 
-def stages_of(model: Path | None) -> list[str]:
-    """The stages that a model has been through; [] for none and for a folder of another origin."""
-    return [] if model is None else list(open_any(model, "model", verify=False).facts.get("stages", ()))
+def _history(model: Path | None) -> dict:
+    """The facts of the model that a run starts from, without those of its last training; {} for none."""
+    facts = {} if model is None else dict(open_any(model, "model", verify=False).facts)
+    if "pretrain" in facts:
+        facts["pretrain-before"] = facts["pretrain"]
+    for name in ("teacher", "distilled_from", "averaged", "mixture", "matryoshka_dims"):
+        facts.pop(name, None)
+    return facts
 
 
 def _content(model: Path) -> str:
