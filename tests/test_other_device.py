@@ -7,6 +7,7 @@ These tests run on a device that is one in name only (`other_device.py`), on any
 import json
 import re
 import shutil
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -29,6 +30,7 @@ from codesage.encoder.model import Encoder
 from codesage.encoder.weights import load_encoder
 from codesage.evaluate import models
 from codesage.pretrain import stage as pretraining
+from codesage.training import loop as loops
 from codesage.training import precision, processes
 from command_line import run
 from other_device import CUDA, cpu_alone, other_device
@@ -148,6 +150,36 @@ def test_a_killed_run_resumes_with_the_random_state_of_the_device(folder, tmp_pa
         checks.random = torch.get_rng_state()  # that of a new process
         resumed = trained(folder, tmp_path / "killed", optimizer=optimizer)
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_the_loop_waits_for_the_device_once_a_step(folder, tmp_path, monkeypatch):  # noqa: F811
+    """Each wait leaves the device without work until the processor has given it the next operations."""
+    waits, steps = [], []
+
+    def counted(name):
+        plain = getattr(torch.Tensor, name)
+
+        def count(self, *words, **options):
+            of_the_loop = sys._getframe(1).f_code.co_filename == loops.__file__  # attention in fp32 also reads its borders
+            waits.append(self.device.type == "cuda" and of_the_loop and name)
+            return plain(self, *words, **options)
+
+        return count
+
+    take = loops._State.step
+
+    def step(self, *words):
+        before = len(waits)
+        stopped = take(self, *words)
+        steps.append([name for name in waits[before:] if name])
+        return stopped
+
+    monkeypatch.setattr(loops._State, "step", step)
+    with other_device(), monkeypatch.context() as patch:
+        for name in ("item", "tolist", "cpu", "numpy", "__float__", "__int__", "__bool__"):
+            patch.setattr(torch.Tensor, name, counted(name))
+        trained(folder, tmp_path / "one", evaluations=0, optimizer="muon")
+    assert len(steps) > 2 and steps == [["tolist"]] * len(steps)
 
 
 def test_a_grid_has_the_figures_of_the_cpu(folder, tmp_path):  # noqa: F811

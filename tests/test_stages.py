@@ -56,6 +56,20 @@ def test_messages_about_a_wrong_folder_name_its_kind_as_a_folder(tmp_path):
         open_artifact(tmp_path / "thing", "tokens")
 
 
+def test_an_artifact_of_another_kind_is_never_replaced(tmp_path):
+    with publish(tmp_path / "made", "tokens", settings={}) as folder:
+        (folder / "data").write_text("hours of work")
+    message = "made is a tokens folder, which a model folder would replace: choose another --out"
+    with pytest.raises(CodesageError, match=message), publish(tmp_path / "made", "model", settings={}):
+        pass
+    with pytest.raises(CodesageError, match="made is a tokens folder"):
+        train(["def f(x): return x"] * 3, tmp_path / "made")
+    assert (tmp_path / "made" / "data").read_text() == "hours of work"
+    (tmp_path / "made" / "manifest.json").write_text("{")  # what cannot be read again may be made again
+    with publish(tmp_path / "made", "tokens", settings={}):
+        pass
+
+
 def test_a_foreign_folder_is_never_replaced(tmp_path):
     (tmp_path / "mine").write_text("precious")
     with pytest.raises(CodesageError, match="holds no manifest"), publish(tmp_path, "thing", settings={}):

@@ -323,11 +323,23 @@ def test_rates_warm_up_and_decay():
         ({"clip_norm": 0.0}, r"clip_norm 0\.0: expected clip_norm over 0"),  # which would clip all gradients to nothing
         ({"weight_decay": -0.1}, r"weight_decay -0\.1"),
         ({"beta2": 1.0}, r"beta2 1\.0: expected"),
+        ({"learning_rate": math.nan}, "learning_rate is nan: expected a finite number"),
+        ({"seconds": math.inf}, "seconds is inf: expected a finite number"),
     ],
 )
 def test_impossible_settings_are_refused(changes, message):
     with pytest.raises(CodesageError, match=message):
         replace(SETTINGS, **changes)
+
+
+def test_impossible_options_are_refused():
+    for share in (math.nan, -0.1, 1.1):
+        with pytest.raises(CodesageError, match=f"the warm-up is {share}: expected a share"):
+            options.changed_loop(SETTINGS, warm_up=share)
+    most = 4 * (os.cpu_count() or 1)
+    options.check_threads(most)
+    with pytest.raises(CodesageError, match=f"--threads is {most + 1}, but there are .* give at most {most}"):
+        options.check_threads(most + 1)
 
 
 def test_the_score_while_training_counts_ties_against_it():

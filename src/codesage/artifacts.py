@@ -56,12 +56,14 @@ def write_whole(file: Path, text: str, *, mode: int = 0o666) -> None:
         raise
 
 
-def check_target(target: Path | str) -> Path:
-    """`target`, absolute. CodesageError when something that is no artifact is there, or its folder cannot be written.
+def check_target(target: Path | str, kind: str) -> Path:
+    """`target`, absolute. CodesageError when anything but an artifact of this kind is there, or its folder cannot be written.
 
     `publish` checks this too. Commands that work for minutes before they publish check it first.
     """
     target = Path(os.path.abspath(target))
+    if (there := _kind_of(target)) not in ("", kind):
+        raise CodesageError(f"{target} is a {there} folder, which a {kind} folder would replace: choose another --out")
     if target.exists() and not (target / MANIFEST).is_file() and (not target.is_dir() or any(target.iterdir())):
         raise CodesageError(f"{target} exists and holds no {MANIFEST}: choose another --out or remove it")
     nearest = next(one for one in target.parents if one.exists())
@@ -71,15 +73,23 @@ def check_target(target: Path | str) -> Path:
     return target
 
 
+def _kind_of(target: Path) -> str:
+    """The kind of the artifact at `target`; "" without one, and where its manifest is damaged."""
+    try:
+        return str(json.loads((target / MANIFEST).read_text(encoding="utf-8"))["kind"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return ""
+
+
 @contextmanager
 def publish(target: Path | str, kind: str, *, settings: dict, facts: dict | None = None) -> Iterator[Path]:
     """Yield an empty folder beside `target`. If the block succeeds, add a manifest and rename the folder to `target`.
 
-    The block may fill `facts` (counts, reasons for skips). An existing artifact at `target` is replaced only at the end. A
-    `target` that exists and is not an artifact is never changed. Raises CodesageError when the disk is full or `target` is
-    not an artifact. Other errors of the block are passed on, and the temporary folder is removed.
+    The block may fill `facts` (counts, reasons for skips). An existing artifact of this kind is replaced only at the end. A
+    `target` that is anything else is never changed. Raises CodesageError when it is, or when the disk is full. Other errors of
+    the block are passed on, and the temporary folder is removed.
     """
-    target = check_target(target)
+    target = check_target(target, kind)
     facts = {} if facts is None else facts
     staging = None
     try:

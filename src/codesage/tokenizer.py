@@ -14,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from codesage.artifacts import MANIFEST, open_artifact, publish
+from codesage.artifacts import MANIFEST, check_target, open_artifact, publish
 from codesage.errors import CodesageError
 from codesage.records import sound
 
@@ -134,6 +134,7 @@ def train(texts: Iterable[str], out: Path | str, *, settings: Settings | None = 
     settings = settings or Settings()
     if settings.vocab_size < 256 + 3:
         raise CodesageError(f"vocab_size is {settings.vocab_size}: byte-level BPE needs at least 259")
+    check_target(out, "tokenizer")
     bpe = Bpe(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]

@@ -43,10 +43,12 @@ def ablate(
     from codesage.errors import CodesageError
     from codesage.evaluate.reports import check_place
     from codesage.machine import processors
+    from codesage.training.options import check_threads
 
     if not math.isfinite(minutes):
         raise CodesageError(f"--minutes is {minutes}: expected a finite number, 0 for no limit")
     check_place(out, "--out", folder=True)
+    check_threads(threads)
     file = FOLDER / f"{grid}.toml" if (FOLDER / f"{grid}.toml").is_file() else Path(grid)
     request = runs.Request(
         file,

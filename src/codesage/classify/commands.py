@@ -58,7 +58,7 @@ def train(
     from codesage.classify import folds as measured
     from codesage.errors import CodesageError
 
-    check_target(out)
+    check_target(out, "head")
     if not fine_tune and (epochs is not None or learning_rate is not None):
         raise CodesageError("--epochs and --learning-rate are for --fine-tune: without it, the head is trained to its minimum")
     if learning_rate is not None and not math.isfinite(learning_rate):

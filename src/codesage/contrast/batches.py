@@ -22,6 +22,7 @@ from codesage.corpus.tokens.tokenised import Tokens
 from codesage.errors import CodesageError
 from codesage.tokenizer import Tokenizer
 from codesage.training import order
+from codesage.training.schedule import require_finite
 
 _VIEW, _DROP, _AUGMENT, _MINED, _HEADER = 1, 4, 6, 7, 8  # purposes of random keys; plans and entries have their own
 _REACH = 1 << 20  # more than the tokens of any side
@@ -56,6 +57,7 @@ class Settings:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        require_finite(self)
         if self.batch_pairs < 2:
             raise CodesageError(f"batch_pairs is {self.batch_pairs}: a contrastive batch needs at least 2 pairs")
         if min(self.text_tokens, self.code_tokens) < 2:
@@ -73,7 +75,7 @@ class Settings:
             raise CodesageError(f"mined_negatives is {self.mined_negatives}: expected 0 or more")
         if self.neighbours < 0 or self.neighbours == 1:
             raise CodesageError(f"neighbours is {self.neighbours}: expected 2 or more, or 0 for batches drawn at random")
-        if any(weight < 0 for weight in self.kinds.values()):
+        if not all(0 <= weight < math.inf for weight in self.kinds.values()):
             raise CodesageError(f"kinds are {self.kinds}: expected weights of 0 or more")
         if self.kinds and self.mix:
             raise CodesageError("both kinds and mix are given: give only one, a mixture already weights its kinds")

@@ -18,7 +18,7 @@ from typing import Protocol
 
 import numpy as np
 
-from codesage.artifacts import Artifact, open_artifact, publish
+from codesage.artifacts import Artifact, check_target, open_artifact, publish
 from codesage.contrast import columns
 from codesage.contrast.entries import GROUPS
 from codesage.corpus.tokens.ragged import Ragged, joined
@@ -139,7 +139,7 @@ def write(
     progress: Callable[[int, int], None] = lambda done, kept: None,
 ) -> Artifact:
     """Run `consistent` and publish the mask and the counts per language at `out` (an artifact of kind "filter")."""
-    settings = settings or Settings()
+    settings, out = settings or Settings(), check_target(out, "filter")
     keep = consistent(embedder, tokens, settings, progress=progress)
     kept = {
         name: [int(keep[tokens.pairs.language == number].sum()), int((tokens.pairs.language == number).sum())]

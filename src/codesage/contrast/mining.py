@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from codesage.artifacts import Artifact, open_artifact, publish
+from codesage.artifacts import Artifact, check_target, open_artifact, publish
 from codesage.contrast import columns
 from codesage.contrast.filtering import SIDES, EmbedsIds, of_texts, pools_of, vectors_of
 from codesage.contrast.teacher import Teacher
@@ -138,7 +138,7 @@ def write(
     progress: Callable[[int, int], None] = lambda done, negatives: None,
 ) -> Artifact:
     """Run `mined` and publish the negatives at `out` (an artifact of kind "mined")."""
-    settings = settings or Settings()
+    settings, out = settings or Settings(), check_target(out, "mined")
     negatives = mined(embedder, tokens, settings, teacher=teacher, progress=progress)
     facts = {
         "pairs": len(negatives),

@@ -37,6 +37,7 @@ from codesage.training import checkpoints as disk
 from codesage.training import curves, estimate, loop, processes, retrieval
 from codesage.training.estimate import Estimate
 from codesage.training.metrics import FILE
+from codesage.training.schedule import require_finite
 
 POSITIVES = ("pairs", "dropout")
 
@@ -62,6 +63,7 @@ class Settings:
     first: "Settings | None" = None  # the previous phase
 
     def __post_init__(self) -> None:
+        require_finite(self)
         for name, allowed in (("negatives", NEGATIVES), ("positives", POSITIVES)):
             if getattr(self, name) not in allowed:
                 raise CodesageError(f"{name} is {getattr(self, name)!r}, expected one of {', '.join(allowed)}")
@@ -346,10 +348,10 @@ def check(settings: Settings, tokens: Tokens, config: Config, tokenizer: Tokeniz
             f"the tokenizer has {tokenizer.vocab_size} entries, the encoder {config.vocab_size}: use the "
             "encoder's own tokenizer"
         )
-    longest = max(pairs.text_tokens, pairs.code_tokens)
-    if longest > config.max_position_embeddings:
+    name = "code_tokens" if pairs.code_tokens >= pairs.text_tokens else "text_tokens"
+    if getattr(pairs, name) > config.max_position_embeddings:
         raise CodesageError(
-            f"texts of {longest} tokens, but the encoder has {config.max_position_embeddings} positions: lower code_tokens"
+            f"{name} is {getattr(pairs, name)}, but the encoder has {config.max_position_embeddings} positions: lower {name}"
         )
     if settings.depth is not None and not 0 <= settings.depth <= config.num_hidden_layers:
         raise CodesageError(f"depth is {settings.depth}, expected 0 to {config.num_hidden_layers}, the encoder's layers")

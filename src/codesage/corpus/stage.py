@@ -87,7 +87,7 @@ def build(
     be fetched, is damaged or not what its recipe pins, when there is nothing to read, when no package is called as
     `settings.held_out` says, when another build writes `out`, when the disk is full.
     """
-    out = check_target(out)
+    out = check_target(out, "corpus")
     sources = named_apart(sources, settings.held_out)
     with (
         _full_disk(out),

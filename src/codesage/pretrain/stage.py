@@ -28,6 +28,7 @@ from codesage.tokenizer import Tokenizer
 from codesage.tokenizer import load as load_tokenizer
 from codesage.training import curves, estimate, loop, processes, retrieval
 from codesage.training.metrics import FILE
+from codesage.training.schedule import require_finite
 
 START = ("initial", "position_scale")  # settings of the first weights: of no use to a run that goes on from a model
 
@@ -45,6 +46,7 @@ class Settings:
     position_scale: float = 0.0  # positions start as random directions of this length; 0: as with `initial`
 
     def __post_init__(self) -> None:
+        require_finite(self)
         if self.micro_tokens < self.examples.max_tokens:
             raise CodesageError(
                 f"micro_tokens is {self.micro_tokens}: it must hold a window of max_tokens ({self.examples.max_tokens})"

@@ -202,8 +202,11 @@ class _State(Generic[Batch]):
             self.guard.forget()
         with self.autocast(), precision.compiling():
             part, own_tokens = self.run.gradients_of(batch)
-        loss, tokens, stopped = processes.total([float(part), own_tokens, bool(signals)])
-        norm, skipped = self._descend(step, loss, rate)
+        length = self._clip()
+        # the only wait for the device in a step
+        own_loss, norm = torch.stack([part.detach().double(), length.to(part.device, torch.float64)]).tolist()
+        loss, tokens, stopped = processes.total([own_loss, own_tokens, bool(signals)])
+        skipped = self._descend(step, loss, norm, rate)
         progress.step, progress.tokens = step + 1, progress.tokens + int(tokens)
         progress.seconds = time.perf_counter() - self._started
         metrics.write(
@@ -215,24 +218,24 @@ class _State(Generic[Batch]):
         self.guard.refuse_too_many()
         return bool(stopped)
 
-    def _descend(self, step: int, loss: float, rate: float) -> tuple[float, str]:
-        """Sum the gradients of all processes, clip them, and move the weights at `rate` unless the guard refuses the step.
-
-        Returns the gradient norm before it was clipped, and why the step was skipped, "" when it was taken.
-        """
+    def _clip(self) -> Tensor:
+        """Sum the gradients of all processes and clip them; returns their norm before, a scalar that is not read yet."""
         processes.sum_gradients(self.encoder)
         reached = [parameter for parameter in self.encoder.parameters() if parameter.grad is not None]
         gradients = [parameter.grad for parameter in reached if parameter.grad is not None]
-        total = processes.whole(torch.nn.utils.get_total_norm(gradients))
-        torch.nn.utils.clip_grads_with_norm_(reached, self.settings.clip_norm, total)
-        norm = total.item()
+        length = processes.whole(torch.nn.utils.get_total_norm(gradients))
+        torch.nn.utils.clip_grads_with_norm_(reached, self.settings.clip_norm, length)
+        return length
+
+    def _descend(self, step: int, loss: float, norm: float, rate: float) -> str:
+        """Move the weights at `rate` unless the guard refuses the step; returns why it does, "" when the step was taken."""
         skipped = self.guard.reason(step, loss, norm)
         if not skipped:
             for group in self.optimizer.param_groups:
                 group["lr"] = rate * group["multiple"]
             self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        return norm, skipped
+        return skipped
 
     def evaluate(self, number: int, metrics: Metrics) -> None:
         """Evaluate, as number so many. The random state stays as it was: a run that evaluates more takes the same steps."""

@@ -3,6 +3,7 @@
 In: command-line options. Out: opened tokens, settings of the loop, processes ready to train.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,6 +46,15 @@ def check_size(size: str) -> None:
         raise CodesageError(f"unknown size {size!r}: expected one of toy, {', '.join(SIZES)}")
 
 
+def check_threads(threads: int) -> None:
+    """CodesageError for far more threads than the machine has processors: a typing error that would stop all its programs."""
+    from codesage.errors import CodesageError
+
+    processors = os.cpu_count() or 1
+    if threads > 4 * processors:
+        raise CodesageError(f"--threads is {threads}, but there are {processors} processors: give at most {4 * processors}")
+
+
 def report(artifact: "Artifact", stage: str) -> None:
     """Print the result of a run, from the first process only."""
     from codesage.training import processes
@@ -62,6 +72,7 @@ def training_processes(threads: int) -> Iterator["torch.device"]:
     from codesage.errors import CodesageError
     from codesage.training import processes
 
+    check_threads(threads)
     if threads:
         torch.set_num_threads(threads)
     try:
@@ -134,6 +145,10 @@ def changed_loop(loop: "Settings", *, steps: int = 0, warm_up: float | None = No
     """Loop settings with `changes`. A new number of steps keeps the share of the warm-up unless `warm_up` is given."""
     from dataclasses import replace
 
+    from codesage.errors import CodesageError
+
+    if warm_up is not None and not 0 <= warm_up <= 1:
+        raise CodesageError(f"the warm-up is {warm_up}: expected a share of the run, from 0 to 1")
     steps = steps or loop.steps
     if warm_up is not None or steps != loop.steps:
         warmup = loop.warmup_steps * steps / loop.steps if warm_up is None else warm_up * steps

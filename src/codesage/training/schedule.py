@@ -5,7 +5,8 @@ used up, of its steps or of its time, so that a run bounded by time decays to th
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from codesage.errors import CodesageError
 from codesage.training import guard as guards
@@ -44,6 +45,7 @@ class Settings:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        require_finite(self)
         if self.steps < 1 or self.warmup_steps < 0 or self.learning_rate <= 0 or self.seconds < 0:
             raise CodesageError(
                 f"steps {self.steps}, warm-up {self.warmup_steps}, rate {self.learning_rate}, seconds "
@@ -68,6 +70,14 @@ class Settings:
         ):
             if value not in allowed:
                 raise CodesageError(f"{name} is {value!r}, expected one of {', '.join(allowed)}")
+
+
+def require_finite(settings: Any) -> None:
+    """CodesageError when a number in a dataclass of settings is infinite or not a number, which comparisons let pass."""
+    for field_of in fields(settings):
+        value = getattr(settings, field_of.name)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise CodesageError(f"{field_of.name} is {value}: expected a finite number")
 
 
 @dataclass(slots=True)
