@@ -338,6 +338,23 @@ def test_a_damaged_report_is_one_line(tmp_path, content):
         reports.write(tmp_path / "file" / "a.json", {}, {}, {})
 
 
+def test_a_report_that_cannot_be_written_leaves_the_one_before(tmp_path, monkeypatch):
+    values, parts = {"T": {"m": [np.array([0.5])]}}, {"T": [reports.Part("a", "1")]}
+    reports.write(tmp_path / "a.json", {"run": 1}, values, parts)
+    replace_file = os.replace
+
+    def full(source, target):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(CodesageError, match="No space left on device"):
+        reports.write(tmp_path / "a.json", {"run": 2}, {"T": {"m": [np.array([0.25])]}}, parts)
+    monkeypatch.setattr(os, "replace", replace_file)
+    assert json.loads((tmp_path / "a.json").read_text())["run"] == 1
+    assert reports.read_ranks(tmp_path / "a.json")[0]["T"]["m"][0].tolist() == [0.5]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.json", "a.ranks.npz"]
+
+
 def test_bad_rows_name_file_and_line(data, tmp_path):
     (tmp_path / "valid.jsonl").write_text('{"java": "x", "csharp": "y"}\n{"java": "x"}\n')
     with pytest.raises(CodesageError, match=r"valid.jsonl:2: no csharp"):

@@ -41,15 +41,15 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_whole(file: Path, text: str, *, mode: int = 0o666) -> None:
-    """Write `text` to `file` by one rename: readers, and what a kill leaves, have the old text or the new one.
+def write_whole(file: Path, content: str | bytes, *, mode: int = 0o666) -> None:
+    """Write `content` to `file` by one rename: readers, and what a kill leaves, have the old content or the new one.
 
     `mode`: the permissions of the file, of which the process's umask takes some away.
     """
     beside = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as opened:
-            opened.write(text.encode())
+            opened.write(content.encode() if isinstance(content, str) else content)
         os.replace(beside, file)
     except OSError:
         beside.unlink(missing_ok=True)

@@ -5,6 +5,7 @@ hardware and intervals, and a file of the reciprocal ranks beside it, so that a 
 ranks stand beside a digest of what was searched, so that only equal queries are compared.
 """
 
+import io
 import json
 import os
 import platform
@@ -17,6 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from codesage.artifacts import write_whole
 from codesage.errors import CodesageError
 from codesage.evaluate.intervals import bootstrap, chance, figure, interval
 
@@ -227,7 +229,7 @@ def check_place(path: Path, option: str, *, folder: bool = False) -> None:
 
 
 def write(out: Path, record: dict, ranks: Ranks, parts: Parts) -> None:
-    """Write the record as JSON, and the reciprocal ranks beside it. CodesageError when they cannot be written."""
+    """Write the record as JSON, and the reciprocal ranks beside it, each whole. CodesageError when they cannot be written."""
     try:
         _write(out, record, ranks, parts)
     except OSError as error:
@@ -236,14 +238,16 @@ def write(out: Path, record: dict, ranks: Ranks, parts: Parts) -> None:
 
 def _write(out: Path, record: dict, ranks: Ranks, parts: Parts) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps({"date": date.today().isoformat(), **environment(), **record}, indent=1) + "\n", encoding="utf-8")
+    packed = io.BytesIO()
     flat = {
         json.dumps([task, system, number, *part]): values
         for task, systems in ranks.items()
         for system, of_parts in systems.items()
         for number, (part, values) in enumerate(zip(parts[task], of_parts, strict=True))
     }
-    np.savez_compressed(_beside(out), **flat)  # pyright: ignore[reportArgumentType]
+    np.savez_compressed(packed, **flat)  # pyright: ignore[reportArgumentType]
+    write_whole(_beside(out), packed.getvalue())
+    write_whole(out, json.dumps({"date": date.today().isoformat(), **environment(), **record}, indent=1) + "\n")
 
 
 def read_ranks(report: Path) -> tuple[Ranks, Parts]:
