@@ -14,8 +14,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from codesage.artifacts import open_any
-from codesage.contrast.cached import micro_batches
-from codesage.contrast.vectors import embed, taken
 from codesage.corpus.tokens.ragged import Ragged
 from codesage.encoder.config import Config
 from codesage.encoder.folders import folder_of
@@ -23,6 +21,7 @@ from codesage.encoder.model import Encoder
 from codesage.encoder.weights import load_with_tokenizer
 from codesage.errors import CodesageError
 from codesage.tokenizer import Tokenizer
+from codesage.training.retrieval import vectors
 
 _MICRO_TOKENS = 16_384  # tokens embedded at a time
 
@@ -43,10 +42,7 @@ class Larger:
     @torch.no_grad()
     def vectors(self, documents: Ragged) -> Tensor:
         """Its vectors (N, D), float32, in the given order."""
-        rows = micro_batches(documents.lengths.tolist(), tokens=_MICRO_TOKENS)
-        places_N = torch.tensor([row for micro in rows for row in micro]).argsort()
-        parts = [embed(self.encoder, taken(documents, micro)).float() for micro in rows]
-        return torch.cat(parts)[places_N.to(parts[0].device)]
+        return vectors(self.encoder, documents.rows(), tokens=_MICRO_TOKENS)
 
 
 def read(model: Path | str, tokenizer: Tokenizer, config: Config, device: torch.device | str = "cpu") -> Larger:

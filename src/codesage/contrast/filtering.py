@@ -192,7 +192,7 @@ def _vectors(
     embedder: EmbedsIds, tokens: Tokens, sides: list[tuple[Ragged, np.ndarray]], rows: np.ndarray, limit: int
 ) -> np.ndarray:
     cut = joined([side.first(rows, (limit - 1) * chosen) for side, chosen in sides], end_id=tokens.end_id)
-    vectors_PD = embedder.encode_ids([cut[row].tolist() for row in range(len(cut))])
+    vectors_PD = embedder.encode_ids([row.tolist() for row in cut.rows()])
     if not np.isfinite(vectors_PD).all():
         raise CodesageError("the model returns vectors that are not finite: train or export it again")
     return vectors_PD

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from codesage.corpus.tokens.ragged import Ragged, spans
-from codesage.encoder.model import Encoder, Layout
+from codesage.encoder.model import Encoder
 
 _COMPACT = 8  # the table of all (id, position) pairs may be this many times larger than the batch's tokens
 
@@ -37,13 +37,7 @@ def embed(encoder: Encoder, documents: Ragged, *, depth: int | None = None) -> T
     dropout = encoder.training and encoder.config.embedding_dropout_prob > 0
     if depth == 0 and not dropout and not hasattr(encoder.wte.weight, "full_tensor"):
         return shallow(encoder, documents)
-    device = encoder.wte.weight.device
-    order = np.argsort(documents.lengths, kind="stable")  # neighbours of equal length share a call
-    ordered = taken(documents, order)
-    layout = Layout.of(ordered.lengths.tolist(), device)
-    ids_T = torch.from_numpy(ordered.ids.astype(np.int64)).to(device)
-    pooled_BD = encoder.pool(encoder(ids_T, layout, depth=depth), layout)
-    return pooled_BD[torch.from_numpy(order.argsort()).to(device)]
+    return encoder.embed(documents.rows(), depth=depth)
 
 
 def shallow(encoder: Encoder, documents: Ragged) -> Tensor:

@@ -33,7 +33,7 @@ def scorer(
         return None
     held_out, end_id = tokens.held_out, tokens.end_id
     sides = [cut(held_out.text, chosen, text_tokens, end_id), cut(held_out.body, chosen, code_tokens, end_id)]
-    texts, bodies = ([side[row] for row in range(len(side))] for side in sides)
+    texts, bodies = (side.rows() for side in sides)
 
     def score() -> dict:
         with torch.no_grad():

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -20,6 +21,10 @@ class Ragged:
         if not 0 <= row < len(self):
             raise IndexError(f"row {row} of {len(self)}")
         return self.ids[self.borders[row] : self.borders[row + 1]]
+
+    def rows(self) -> list[np.ndarray]:
+        """All rows, as views."""
+        return [self.ids[start:end] for start, end in pairwise(self.borders.tolist())]
 
     @property
     def lengths(self) -> np.ndarray:
