@@ -30,7 +30,7 @@ def random_mask(
     free_T = ids_T != keep_id
     free_B = np.add.reduceat(free_T, start_B, dtype=np.int64)
     rate_B = _drawn(rate, key_B, 1)
-    count_B = np.minimum(free_B, np.maximum(1, (rate_B * free_B + _chance(key_B, 2)).astype(np.int64)))
+    count_B = np.clip((rate_B * free_B + _chance(key_B, 2)).astype(np.int64), 1, np.maximum(1, free_B))
     # Sorting by these values puts the tokens of each window in random order, with those that must not be hidden last. The
     # first count_B tokens of a window are hidden. Positions make the values distinct, so the count is exact.
     value_T = draws(np.repeat(key_B, lengths_B), position_T) >> np.uint64(41)
@@ -38,7 +38,7 @@ def random_mask(
     value_T <<= _POSITION
     value_T |= position_T
     value_T |= window_T << _DRAW
-    limit_B = np.sort(value_T)[start_B + np.maximum(count_B, 1) - 1]
+    limit_B = np.sort(value_T)[start_B + count_B - 1]
     return (value_T <= np.repeat(limit_B, lengths_B)) & free_T
 
 
