@@ -37,6 +37,7 @@ from codesage.training import (
     loop,
     metrics,
     muon,
+    optimizers,
     options,
     precision,
     retrieval,
@@ -270,10 +271,10 @@ def test_another_objective_is_no_spike(tmp_path):
 def test_the_guard_tolerates_noise_and_forgets_old_skips():
     guard, rng = Guard(GuardSettings()), np.random.default_rng(0)
     assert not any(guard.reason(step, 3 + 0.3 * rng.normal(), abs(rng.normal()) + 0.5) for step in range(3000))
-    for step in range(3000, 23000, 1000):
+    for step in range(3000, 33000, 1000):
         assert guard.reason(step, math.inf, 1.0)
-    guard.refuse_too_many()
-    assert guard.skipped_in_all == 20
+    guard.refuse_too_many()  # 30 in all; within 1,000 steps these would be too many
+    assert guard.skipped_in_all == 30
 
 
 def test_more_evaluations_take_the_same_steps(tmp_path):
@@ -487,6 +488,36 @@ def test_the_chunked_head_equals_the_plain_one(rows):
     (slope,) = torch.autograd.grad(summed_cross_entropy(x, weight, labels, rows=rows).square(), x, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):  # not a wrong second derivative
         slope.sum().backward()
+
+
+@pytest.mark.parametrize("optimizer", schedule.OPTIMIZERS)
+def test_matrices_decay_and_the_table_has_a_rate_of_its_own(optimizer):
+    encoder = Encoder(replace(CONFIG, projection_dim=16))
+    settings = replace(SETTINGS, optimizer=optimizer, weight_decay=0.2, embedding_rate=0.03, muon_rate=5.0)
+    groups = optimizers.build(encoder, settings).param_groups
+    told = {parameter: (group["weight_decay"], group["multiple"]) for group in groups for parameter in group["params"]}
+    assert sum(len(group["params"]) for group in groups) == len(told) == len(list(encoder.parameters()))
+    for name, parameter in encoder.named_parameters():
+        matrix = (0.2, 5.0 if optimizer == "muon" and name != "wpe.weight" else 1.0)
+        assert told[parameter] == ((0.0, 0.03) if name == "wte.weight" else matrix if parameter.ndim == 2 else (0.0, 1.0)), name
+
+
+def test_gradients_are_clipped_and_their_norm_before_is_told(tmp_path, monkeypatch):
+    norms = []
+
+    class Noting(uncompiled.AdamW):
+        def step(self, closure=None):
+            gradients = [parameter.grad for group in self.param_groups for parameter in group["params"]]
+            norms.append(torch.nn.utils.get_total_norm([one for one in gradients if one is not None]).item())
+
+    def build(encoder, settings):
+        return Noting([{"params": list(encoder.parameters()), "multiple": 1.0}])
+
+    monkeypatch.setattr(optimizers, "build", build)
+    settings = replace(SETTINGS, steps=3, warmup_steps=0, clip_norm=0.5)
+    trained(tmp_path, settings, change=lambda step, loss: loss * (100 if step else 1e-3))
+    before = [line["gradient_norm"] for line in lines(tmp_path)]
+    assert norms == pytest.approx([before[0], 0.5, 0.5], rel=1e-4) and before[0] < 0.5 < min(before[1:])
 
 
 def test_adamw_takes_the_steps_of_the_library():

@@ -1,8 +1,8 @@
 """Optimizers by name: how each parameter of an encoder is updated.
 
 In: an encoder and the settings of a run. Out: one optimizer. Each of its groups has a "multiple" of the run's learning rate.
-"adamw": fused AdamW, weight decay on matrices only, a separate rate for the embedding. "muon": Muon (momentum with
-orthogonalised updates) for the matrices of the blocks, AdamW for everything else.
+"adamw": fused AdamW, weight decay on matrices only and not on the token embedding, which has a rate of its own. "muon": Muon
+(momentum with orthogonalised updates) for the matrices of the blocks and the projection, AdamW for everything else.
 """
 
 from collections.abc import Iterable

@@ -25,8 +25,8 @@ class Settings:
     learning_rate: float
     seconds: float = 0.0  # also stop after this much time; 0: no limit
     embedding_rate: float = 1.0  # learning rate of the token embedding, as a multiple
-    muon_rate: float = 1.0  # that of the blocks' matrices under Muon
-    weight_decay: float = 0.1  # on matrices only
+    muon_rate: float = 1.0  # that of the matrices that Muon moves
+    weight_decay: float = 0.1  # on matrices only, and not on the token embedding
     beta1: float = 0.9
     beta2: float = 0.98
     clip_norm: float = 1.0
