@@ -23,8 +23,11 @@ def split_names(text: str) -> list[str]:
 
 
 def _split(text: str, part: re.Pattern) -> list[str]:
+    tokens = _TOKEN.findall(text)
+    if text.islower() and text.isascii():
+        return tokens
     words = []
-    for token in _TOKEN.findall(text):
+    for token in tokens:
         if token.islower() or token.isdigit():
             words.append(token)
         else:

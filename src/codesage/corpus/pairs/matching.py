@@ -84,19 +84,18 @@ def _target(test: Tested, definitions: Mapping[str, Sequence[Definition]]) -> De
     """The function that a test tests, or None if its name names none, or names several equally well and none in full."""
     words = stems(test.text)
     said = set(words)
-    unsaid = {call for call in test.calls if said.isdisjoint(stems(call))}  # most of them
-    spans = {
-        call: span for call in test.calls if call not in unsaid and len(stems(call)) > 1 and (span := _span(words, stems(call)))
-    }
+    candidates = [
+        call for call in test.calls if call in definitions and (not said.isdisjoint(stems(call)) or _names_group(test, call))
+    ]
+    if not candidates:  # most tests
+        return None
+    spans = {call: span for call in test.calls if len(stems(call)) > 1 and (span := _span(words, stems(call)))}
     known = [span for call, span in spans.items() if call in definitions]
     main = words[: _end_of_main_part(test.text, spans.values())]
     named: list[tuple[_Score, Definition]] = []
     grouped: list[tuple[_Score, Definition]] = []
-    for call in filter(definitions.__contains__, test.calls):
-        in_group = _names_group(test, call)
-        if call in unsaid and not in_group:
-            continue
-        whole = call in spans
+    for call in candidates:
+        in_group, whole = _names_group(test, call), call in spans
         shared = _shared(words, stems(call)) and not _is_part(words, stems(call), known if whole else spans.values())
         if (shared or in_group) and (target := _resolve(test, definitions[call], whole=whole or in_group)):
             found = _score(test, main, target), target
