@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from codesage.corpus.sources import debian, licences, recognise, stack
+from codesage.corpus.sources import archives, debian, licences, recognise, stack
 from codesage.corpus.sources.archives import DamagedArchive, Limits, Member, is_archive, members
 from codesage.corpus.sources.clients import once, run
 from codesage.corpus.sources.packages import DebianSource, NpmPackage, PipPackage
@@ -52,6 +52,40 @@ def special(name: str, kind: bytes, target: str = "", size: int = 0) -> tarfile.
     info = tarfile.TarInfo(name)
     info.type, info.linkname, info.size = kind, target, size
     return info
+
+
+def header(numbers: tuple[bytes, ...] = (), kind: bytes = b"0", name: bytes = b"a/b.py", prefix: bytes = b"") -> bytes:
+    """A header of a tar whose mode, owner, group, size, time and device numbers are written as given, with the right sum."""
+    mode, owner, group, size, time, *devices = numbers or (b"0000644", b"0001750", b"0001750", b"00000000012", b"14371573652")
+    fields = [(100, mode), (108, owner), (116, group), (124, size), (136, time), (148, b" " * 8), (156, kind)]
+    fields += [(0, name), (257, b"ustar\x0000"), (345, prefix), *zip((329, 337), devices, strict=False)]
+    block = bytearray(512)
+    for at, field in fields:
+        block[at : at + len(field)] = field
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)
+
+
+HEADERS = {
+    "usual": header(),
+    "digits and a blank": header(
+        (b"000644 ", b"001750 ", b"001750 ", b"00000000012 ", b"14371573652 ", b"000000 ", b"000000 ")
+    ),
+    "no owner": header((b"000644 ", b"", b"", b"0000000012 ", b"1437157365 ")),
+    "folder": header(kind=b"5", name=b"a/b/"),
+    "folder with a prefix": header(kind=b"5", name=b"b//", prefix=b"a"),
+    "prefix": header(name=b"\xc3\xa4\xff.py", prefix=b"x/y"),
+    "a name of a hundred bytes": header(name=b"n" * 100),
+    "a large number": header((b"0000644", b"0001750", b"0001750", b"\x80" + bytes(10) + b"\x07", b"14371573652")),
+    "no number": header((b"0000644", b"0001750", b"00x1750", b"00000000012", b"14371573652")),
+    "no device": header((b"0000644", b"0001750", b"0001750", b"00000000012", b"14371573652", b"zz")),
+    "old kind": header(kind=b"\0", name=b"a/b/"),
+    "link": header(kind=b"2"),
+    "wrong sum": header().replace(b"a/b", b"a/c"),
+    "cut off": header()[:511],
+    "empty": b"",
+    "end": bytes(512),
+}
 
 
 def zipped(*entries, mode: int = 0, compression=zipfile.ZIP_DEFLATED) -> bytes:
@@ -221,6 +255,25 @@ NOTHING_BEFORE = {
     "deb many members",
 } - {"deb cut inside data.tar"}
 SMALL = Limits(members=50, total=12_000_000, ratio=60, free=4_000_000)
+
+
+@pytest.mark.parametrize("case", HEADERS)
+def test_headers_of_a_tar_are_read_as_by_tarfile(case):
+    def read(kind):
+        try:
+            info = kind.frombuf(HEADERS[case], "utf-8", "surrogateescape")
+        except tarfile.HeaderError as error:
+            return type(error), str(error)
+        return info.name, info.size, info.type, info.isreg(), info.isdir()
+
+    assert read(archives._Header) == read(tarfile.TarInfo)
+
+
+def test_usual_headers_of_a_tar_are_read_without_tarfile(tmp_path, monkeypatch):
+    entries = ("a/b.py", CODE), ("x" * 90 + "/" + "y" * 90 + ".py", b"z = 1\n")
+    (tmp_path / "a.tar").write_bytes(tar(*entries, special("c", tarfile.DIRTYPE), mode="w:", format=tarfile.USTAR_FORMAT))
+    monkeypatch.setattr(tarfile, "calc_chksums", None)
+    assert list(members(tmp_path / "a.tar", lambda name: True)) == [Member(*entry) for entry in entries]
 
 
 @pytest.mark.parametrize("name", HOSTILE)

@@ -33,6 +33,12 @@ _READ = 4 * MAX_BYTES  # the largest single read: a member, or a header of sever
 _PIECE = 1 << 16
 _AR = b"!<arch>\n"
 _HEADS = (b"PK", _AR, b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x5d\0\0", b"\x28\xb5\x2f\xfd")
+_BLOCK = 512  # bytes of a header in a tar
+_OCTAL = rb"(?:[0-7]{6}[0-7 \0][ \0]|\0{8})"  # a number of 8 bytes in octal digits, as programs write it
+_NUMBERS = re.compile(  # of a file or folder, from its mode on: its size, the sum of the header, and its kind
+    rb"%(short)b{3}(%(long)b)%(long)b(%(short)b)([05])" % {b"short": _OCTAL, b"long": rb"[0-7]{10}[0-7 \0][ \0]"}
+)
+_DEVICES = re.compile(_OCTAL + rb"{2}")
 _AR_HEADER = re.compile(rb"([!-~ ]{16})[\d ]{24}[0-7 ]{8}(\d{1,10}) *`\n")  # 60 bytes: name, dates and owners, mode, size
 _LZMA_MEMORY = 1 << 29  # bytes; the dictionary of `xz -9` takes 65 MB, but a forged header may request 4 GB
 _BROKEN = (
@@ -191,9 +197,31 @@ class _Part:
         return self._file.read(rest if size < 0 else min(size, rest))
 
 
+class _Header(tarfile.TarInfo):
+    """The header of a member. That of a file or folder in the usual form is read sooner than by tarfile, without its owner."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> tarfile.TarInfo:
+        """The header in `buf`, a block of a tar. Raises what tarfile raises."""
+        numbers = _NUMBERS.match(buf, 100) if len(buf) == _BLOCK else None
+        if numbers is None or not _DEVICES.match(buf, 329) or _octal(numbers[2]) != sum(buf) - sum(buf[148:156]) + 8 * ord(" "):
+            return super().frombuf(buf, encoding, errors)
+        name, prefix = buf[:100].partition(b"\0")[0], buf[345:500].partition(b"\0")[0]
+        if numbers[3] == tarfile.DIRTYPE:
+            name = name.rstrip(b"/")
+        info = cls((prefix + b"/" + name if prefix else name).decode(encoding, errors))
+        info.size, info.type = _octal(numbers[1]), numbers[3]
+        return info
+
+
+def _octal(digits: bytes) -> int:
+    return int(digits.strip(b" \0") or b"0", 8)
+
+
 class _Tar(tarfile.TarFile):
     """A tar file of which only the present header is in memory."""
 
+    tarinfo = _Header
     firstmember: tarfile.TarInfo | None
     members: list[tarfile.TarInfo]  # tarfile keeps every header that it has read
 
