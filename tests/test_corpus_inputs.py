@@ -6,6 +6,7 @@ import lzma
 import os
 import subprocess
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,6 +18,7 @@ from codesage.artifacts import open_artifact
 from codesage.corpus.commands import _tables, sources_of
 from codesage.corpus.read import read_documents, read_pairs
 from codesage.corpus.report.facts import Report
+from codesage.corpus.sources import packages
 from codesage.corpus.sources.archives import members
 from codesage.corpus.sources.digests import record
 from codesage.corpus.sources.given import Archive, GitHead, source_at
@@ -402,6 +404,27 @@ PACKAGES = {
     "npm": (NpmPackage("p", "1", licence="MIT"), {"p-1__tgz": tar(NPM, *FILES)}),
     "debian": (DebianSource("p", "1", kind="binary", licence="MIT"), {"p_1_all__deb": deb(*FILES)}),
 }
+
+
+METADATA_LAST = {
+    "pip": zipped(*FILES, METADATA),
+    "sdist": tar(*FILES, ("p-1/PKG-INFO", METADATA[1])),
+    "npm": tar(*FILES, ("p-1/package.json", NPM[1])),
+}
+
+
+@pytest.mark.parametrize("name", METADATA_LAST)
+def test_an_archive_is_read_once_even_if_its_licence_comes_last(tmp_path, monkeypatch, name):
+    source, files = PACKAGES[name]
+    cached(tmp_path, source, **dict.fromkeys(files, METADATA_LAST[name]))
+    opened = []
+    monkeypatch.setattr(packages, "members", lambda path, wanted: opened.append(path) or members(path, wanted))
+    documents = [entry for entry in source.documents(tmp_path) if isinstance(entry, Document)]
+    assert [(document.path.removeprefix("p-1/"), document.licence) for document in documents] == [
+        (path, "MIT") for path in ("a.py", "c.py", "d.py")
+    ]
+    assert len(opened) == 1
+    assert [entry.reason for entry in replace(source, licence="Apache-2.0").documents(tmp_path)] == ["licence"]
 
 
 @pytest.mark.parametrize("name", PACKAGES)

@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import ClassVar
 
@@ -126,16 +127,32 @@ class Package(ABC):
             return f"{self.key} ({stated or self.licence or 'none stated'})"
         return ""
 
-    def _read(self, archive: Path, stated: str, place: Callable[[str], str]) -> Iterator[Entry]:
-        """The documents of one archive, all under one licence. `place` maps a member's name to its path in the package."""
-        refusal = self._refusal(stated)
-        if refusal:
+    def _read(
+        self, archive: Path, metadata: str, licence_in: Callable[[bytes], str], place: Callable[[str], str]
+    ) -> Iterator[Entry]:
+        """The documents of one archive, all under the licence that its metadata states. `place` maps names to paths.
+
+        The metadata is the first member whose whole name matches a regular expression. What is before it waits until it is
+        read, so that no archive is decompressed twice.
+        """
+        others, is_metadata = Others(), re.compile(metadata).fullmatch
+        found = members(archive, lambda name: self.wanted(place(name), others) or is_metadata(name) is not None)
+        before, stated = [], None
+        for member in found:
+            if isinstance(member, Member) and is_metadata(member.name):
+                stated = licence_in(member.data)
+                break
+            before.append(member)
+        stated = licence_in(b"") if stated is None else stated
+        if refusal := self._refusal(stated):
             yield Skipped(refusal, "licence")
             return
         licence = stated or licences.expression(self.licence)
-        others = Others()
-        for member in members(archive, lambda name: self.wanted(place(name), others)):
-            yield self._document(member, place(member.name) if isinstance(member, Member) else "", licence)
+        for member in chain(before, found):
+            if isinstance(member, Skipped):
+                yield member
+            elif not is_metadata(member.name):
+                yield self._document(member, place(member.name), licence)
         yield from others.counts()
 
 
@@ -157,10 +174,9 @@ class PipPackage(Package):
         """The members in the order of the archive, under the licence in the metadata."""
         archive = _archive(self.folder(cache), self.key)
         wheel = archive.suffix == ".whl"
+        metadata = r"[^/]+\.dist-info/METADATA" if wheel else r"[^/]+/PKG-INFO"
         with self._archive_errors(cache):
-            metadata = _first(archive, r"[^/]+\.dist-info/METADATA" if wheel else r"[^/]+/PKG-INFO")
-            stated = licences.of_distribution(email.message_from_string((metadata or b"").decode("utf-8", "replace")))
-            yield from self._read(archive, stated, str if wheel else _Unwrapped())
+            yield from self._read(archive, metadata, _licence_in_distribution, str if wheel else _Unwrapped())
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +192,7 @@ class NpmPackage(Package):
         """The members in the order of the archive, under the licence in package.json."""
         archive = _archive(self.folder(cache), self.key)
         with self._archive_errors(cache):
-            stated = licences.of_npm(_object(_first(archive, r"[^/]+/package\.json")))
-            yield from self._read(archive, stated, _Unwrapped())
+            yield from self._read(archive, r"[^/]+/package\.json", _licence_in_npm, _Unwrapped())
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,13 +277,18 @@ def _archive(folder: Path, key: str) -> Path:
     return files[0]
 
 
-def _object(text: bytes | None) -> dict:
-    """The JSON object in `text`, or {} when there is none."""
+def _licence_in_distribution(metadata: bytes) -> str:
+    """The licence that the metadata of a Python distribution states, or ""."""
+    return licences.of_distribution(email.message_from_string(metadata.decode("utf-8", "replace")))
+
+
+def _licence_in_npm(text: bytes) -> str:
+    """The licence that a package.json states, or ""."""
     try:
-        value = json.loads(text or b"{}")
+        value = json.loads(text)
     except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
+        return ""
+    return licences.of_npm(value) if isinstance(value, dict) else ""
 
 
 def _first(archive: Path, name: str) -> bytes | None:
