@@ -457,6 +457,24 @@ def test_definitions_stand_before_their_declarations_unless_those_are_asked_for(
     assert first(query) == "okapi.c" and first(f"header: {query}") == "okapi.h"
 
 
+def test_the_documentation_of_a_package_is_documentation_in_any_language():
+    paths = ["lang/package-info.java", "doc.go", "client/doc.go", "lang/PackageInfo.java", "docs.go", "my_doc.go", "doc.py"]
+    assert kinds_of(paths) == ["docs", "docs", "docs", "code", "code", "code", "code"]
+    assert kinds_of(["old/doc.go", "tests/doc.go"]) == ["legacy", "test"]
+
+
+def test_code_stands_before_the_documentation_of_its_package(root):
+    package = "/**\n * Opens the okapi file by its name and reads the first line.\n */\npackage okapi;\n"
+    opened = "/** Opens the okapi file by its name. */\nclass Opened {\n  int open(String name) { return 0; }\n}\n"
+    laid_out(root, {"okapi/package-info.java": package, "okapi/Opened.java": opened})
+
+    def first(query):
+        return run("search", query, "-l").stdout.splitlines()[0]
+
+    query = "opens the okapi file by its name and reads the first line"
+    assert first(query) == "okapi/Opened.java" and first(f"documentation: {query}") == "okapi/package-info.java"
+
+
 @pytest.mark.parametrize(
     ("paths", "older"),
     [

@@ -228,7 +228,8 @@ def test_names_are_compared_by_their_stems():
 
 def test_words_of_one_stem():
     assert [*map(stem, ("routes", "routing", "router", "route"))] == ["rout"] * 4
-    assert [*map(stem, ("utility", "utilities", "utils", "util"))] == ["util"] * 4
+    assert [*map(stem, ("utility", "utilities", "utils", "util", "helper", "helpers"))] == ["util"] * 6
+    assert stem("help") == stem("helps") == "help"
     assert stem("security") == stem("secure") and stem("activity") == stem("active")
     assert [*map(stem, ("city", "cities", "unity"))] == ["cit", "cit", "unit"]
 
@@ -253,6 +254,17 @@ def test_an_abbreviation_in_a_name_or_a_query_meets_the_whole_word():
     assert words_in_name(["auth"], "AuthenticationFilter") == pytest.approx((1 / 2 + 1) / 2)
     assert words_in_name(content_words("initialization"), "initialize") == 1.0  # initial and initializ
     assert words_in_name(words, "co") == 0.0 and words_in_name(["web"], "WebhookSender") == 0.0  # too short to be meant
+
+
+def test_helpers_and_utilities_are_the_same_in_names():
+    words = content_words("boolean parsing helpers")
+    assert words_in_name(words, "BooleanUtils") == pytest.approx((2 / 3 + 1) / 2)
+    assert words_in_path(words, "lang/BooleanUtils.java") == pytest.approx((2 / 3 + 1) / 2)
+    assert words_in_name(words, "Utils") == pytest.approx((1 / 3 + 1) / 2)
+    words = content_words("string utilities")
+    assert words_in_name(words, "StringHelper") == words_in_path(words, "StringHelper.cs") == 1.0
+    assert words_in_name(words, "Helpers") == pytest.approx((1 / 2 + 1) / 2)
+    assert words_in_name(content_words("show the help"), "ShowUtils") == pytest.approx((1 / 2 + 1 / 2) / 2)  # show alone
 
 
 def test_a_view_is_loaded_once_per_state_and_shared(index, tmp_path):

@@ -25,6 +25,7 @@ _VERSION = re.compile(  # v2, v1beta1, version-2.0 in a name, or a folder 2.0
 _DOCS = re.compile(
     r"\.(md|markdown|mdx|rst|txt|adoc|org|tex|html?)$|(^|/)(docs?|changelog|readme|licen[cs]e|authors)(/|$)", re.IGNORECASE
 )
+_PACKAGE_DOCS = re.compile(r"(^|/)(package-info\.java|doc\.go)$")  # what documents a package, by the language's convention
 _CODE = re.compile(
     r"\.(sh|bash|zsh|ps1|rs|kt|kts|scala|swift|lua|pl|pm|r|jl|ex|exs|erl|hs|mli?|clj|dart|vue|svelte|sql|proto|cpp"
     r"|cc|cxx|hpp|hh|hxx|m|mm|fs|vb|zig|nim|elm|ipynb)$",
@@ -58,7 +59,9 @@ def kind_of(path: str) -> str:
     code = language_of(path) or _CODE.search(path)
     if not code:
         return "docs" if _DOCS.search(path) else "data"
-    return "legacy" if _LEGACY.search(path) else "code"
+    if _LEGACY.search(path):
+        return "legacy"
+    return "docs" if _PACKAGE_DOCS.search(path) else "code"
 
 
 def kinds_of(paths: Collection[str]) -> list[str]:

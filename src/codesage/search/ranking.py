@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from codesage.search.terms import parts_of, stem
+from codesage.search.terms import SAME, parts_of, stem
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -190,8 +190,13 @@ def _requested(query: str) -> tuple[str, ...]:
 
 
 def _lacks(words: Sequence[str], name: str) -> bool:
-    """Whether no part of `name` meets one of these stems for certain: what meets begins with the same letters."""
+    """Whether no part of `name` meets one of these stems for certain: what meets begins with the same letters.
+
+    A word of SAME counts as the word that has its stem.
+    """
     lowered = name.lower()
+    for other, one in SAME.items():
+        lowered = lowered.replace(other, one)
     return name.isascii() and not any(word[:_LEAST_PART] in lowered for word in words)
 
 

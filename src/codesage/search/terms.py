@@ -24,6 +24,7 @@ _LONGEST_JOINED = 24
 _ENDINGS = (  # a longer one before those that it ends in
     "ization", "ations", "ation", "ities", "izing", "ings", "ity", "ing", "ers", "ies", "er", "ed", "es", "s", "y", "e",
 )  # fmt: skip
+SAME = {"helper": "util", "helpers": "util"}  # words for the same thing in names, by the stem that they share
 _MOST_KNOWN = 500_000
 
 
@@ -129,7 +130,12 @@ def _parts_beyond_ascii(token: str) -> list[str]:
 
 
 def stem(word: str) -> str:
-    """A word without the endings that a question and a name differ in: routes, routing and router give rout."""
+    """A word without the endings that a question and a name differ in: routes, routing and router give rout.
+
+    Two words for the same thing have one stem: helpers and utilities give util.
+    """
+    if word in SAME:
+        return SAME[word]
     for ending in _ENDINGS:
         if word.endswith(ending) and len(word) - len(ending) >= 3:
             word = word[: -len(ending)]
