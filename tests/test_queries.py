@@ -28,6 +28,8 @@ from codesage.encoder.queries import query_form, read_query
         ("how to port python code to golang", "Port python code to golang", ("python", "go")),
         ("parse java.util.Date", "Parse java.util.Date", ()),
         ("compile c++ in c", "Compile c++", ("c",)),
+        ("parse files in python scripts", "Parse files", ("python",)),
+        ("dead imports in java codebase", "Dead imports codebase", ("java",)),
         ("c# enums versus java enums", "C# enums versus java enums", ("csharp", "java")),
         ("python", "Python", ("python",)),
         ("how to java", "How to java", ("java",)),

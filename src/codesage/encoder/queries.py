@@ -25,7 +25,7 @@ _NAMES = "|".join(re.escape(name) for name in sorted(_OF_NAME, key=len, reverse=
 _LINKED = "|".join(re.escape(name) for name in sorted([*_OF_NAME, *_AMBIGUOUS], key=len, reverse=True))
 _EDGE = r"(?![\w#+-]|\.\w)"  # do not match inside "java.util", "c++", "python-dateutil"
 _AFTER = re.compile(
-    rf"\s*\b(?:in|using|with|for|on|by)\s+(?:the\s+)?({_LINKED}){_EDGE}(?:\s+(?:language|code|script))?", re.IGNORECASE
+    rf"\s*\b(?:in|using|with|for|on|by)\s+(?:the\s+)?({_LINKED}){_EDGE}(?:\s+(?:language|code|script)s?\b)?", re.IGNORECASE
 )
 _ALONE = re.compile(rf"(?<![\w.#+-])({_NAMES}){_EDGE}", re.IGNORECASE)
 _OPENING = re.compile(
