@@ -1,12 +1,17 @@
 """Queries as people type them are brought into the encoder's form, by the same rule in every caller."""
 
+import asyncio
 import time
 
 import numpy as np
 import pytest
 
 import codesage
+from codesage.agents.folders import Folders
 from codesage.encoder.queries import query_form, read_query
+from codesage.encoder.runtime import Embedder
+from codesage.search.statics import statics_of
+from command_line import run
 
 
 @pytest.mark.parametrize(
@@ -61,3 +66,105 @@ def test_encode_brings_texts_to_that_form_and_leaves_code_alone() -> None:
     np.testing.assert_allclose(shouted, plain, atol=1e-6)
     code = model.encode(["how to reverse a list in python", "Reverse a list"])
     assert not np.allclose(code[0], code[1], atol=1e-3)
+
+
+TYPED, FORM = "how to reverse a list in python?", "Reverse a list"
+
+
+@pytest.fixture
+def tree(tmp_path):
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "lists.py").write_text("def turned(items):\n    return items[::-1]\n")
+    return tmp_path / "tree"
+
+
+@pytest.fixture
+def read(monkeypatch) -> list[list[int]]:
+    """What the encoder reads from now on: the token ids of each text."""
+    seen, encode_ids = [], Embedder.encode_ids
+
+    def noted(self, documents, **options):
+        seen.extend(map(list, documents))
+        return encode_ids(self, documents, **options)
+
+    monkeypatch.setattr(Embedder, "encode_ids", noted)
+    return seen
+
+
+def by_python(tree):
+    codesage.search(TYPED, tree, index_dir=tree.parent / "index")
+
+
+def by_command(tree):
+    assert run("search", TYPED, tree, "--index-dir", tree.parent / "index").returncode == 0
+
+
+def by_store(tree):
+    pytest.importorskip("lancedb")
+    address = f"lance://{tree.parent}/store"
+    for arguments in (("index", "--store", address, tree), ("search", TYPED, "--store", address)):
+        done = run(*arguments)
+        assert done.returncode == 0, done.stderr
+
+
+def by_server(tree, *requests):
+    """Send requests (method, address, options) to the application of the server."""
+    httpx2 = pytest.importorskip("httpx2")
+    pytest.importorskip("fastapi")
+    from codesage.serve.app import Service, app_of
+
+    async def sent():
+        transport = httpx2.ASGITransport(app_of(service))
+        async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            for method, address, options in requests:
+                assert (await client.request(method, address, **options)).status_code == 200
+
+    model = codesage.load()
+    service = Service(model, Folders([tree], lambda: model, index_dir=tree.parent / "index"))
+    asyncio.run(sent())
+    service.batcher.close()
+
+
+def by_server_search(tree):
+    by_server(tree, ("GET", "/search", {"params": {"q": TYPED}}))
+
+
+def by_server_embeddings(tree):
+    by_server(tree, ("POST", "/v1/embeddings", {"json": {"model": "codesage-query", "input": TYPED}}))
+
+
+def by_server_rerank(tree):
+    by_server(tree, ("POST", "/rerank", {"json": {"query": TYPED, "documents": ["x"]}}))
+
+
+def by_agent(tree):
+    mcp = pytest.importorskip("mcp")
+    from codesage.agents import server
+
+    async def asked():
+        model = codesage.load()
+        folders = Folders([tree], lambda: model, index_dir=tree.parent / "index")
+        async with mcp.Client(server.server_of(folders)) as client:
+            assert not (await client.call_tool("search", {"query": TYPED})).is_error
+
+    asyncio.run(asked())
+
+
+CALLERS = (by_python, by_command, by_store, by_server_search, by_server_embeddings, by_server_rerank, by_agent)
+
+
+@pytest.mark.parametrize("ask", CALLERS)
+def test_the_encoder_reads_a_typed_query_in_that_form_whoever_asks(tree, read, ask) -> None:
+    ask(tree)
+    form, typed = codesage.load().token_ids([FORM, TYPED])
+    assert form in read and typed not in read
+
+
+def test_code_for_the_server_is_not_rewritten(tree, read) -> None:
+    by_server(tree, ("POST", "/v1/embeddings", {"json": {"model": "codesage", "input": TYPED}}))
+    assert codesage.load().token_ids([TYPED])[0] in read
+
+
+def test_static_vectors_of_a_typed_query_are_those_of_that_form() -> None:
+    statics = statics_of(codesage.load())
+    np.testing.assert_array_equal(statics.encode_query(TYPED), statics.encode_query(FORM))
