@@ -18,8 +18,8 @@ def main(out: str) -> None:
     from sentence_transformers import SentenceTransformer
 
     model = SentenceTransformer(out, device="cpu")
-    code = model.encode(["return open(path).read()", "return a + b"])
-    query = model.encode(["read a file"])
+    code = model.encode_document(["return open(path).read()", "return a + b"])
+    query = model.encode_query(["how to read a file in python"])  # rewritten as codesage.load() does it: "Read a file"
     print("cosines:", model.similarity(query, code))
 
 

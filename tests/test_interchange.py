@@ -2,10 +2,11 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import warnings
-from itertools import chain
+from itertools import chain, product
 
 import numpy as np
 import pytest
@@ -22,12 +23,14 @@ from codesage.encoder.export import export, export_folder
 from codesage.encoder.folders import NAMES
 from codesage.encoder.hub import export_hub
 from codesage.encoder.model import Encoder, Layout
+from codesage.encoder.queries import PROMPT
 from codesage.encoder.weights import load_encoder
 from codesage.evaluate import stage
 from codesage.evaluate.tasks import RetrievalTask
 from codesage.tokenizer import load as load_tokenizer
 from other_device import cpu_alone, other_device
 
+TYPED = ["how to reverse a list in python?", "how to how to sort a list", "python", "port python to go", "Reverse a list"]
 TEXTS = ["def f(x): return x  # <mask> <|endoftext|> é🎉\n\tif a:\n  b=1234", "", "word " * 100, "a <pad> b", "same", "same"]
 
 
@@ -88,10 +91,131 @@ def test_bundled_models_are_exported_by_name(tmp_path):
 
     export_hub("default", tmp_path / "hub")
     code = ["def add(a, b):\n    return a + b"]
-    (ours,), (theirs,) = codesage.load().encode(code), SentenceTransformer(str(tmp_path / "hub"), device="cpu").encode(code)
+    model = SentenceTransformer(str(tmp_path / "hub"), device="cpu")
+    (ours,), (theirs,) = codesage.load().encode(code), model.encode(code)
     assert ours @ theirs > 0.99 and np.linalg.norm(theirs) == pytest.approx(1, abs=1e-5)
     export_folder("default", tmp_path / "model", int8_only=True)
-    assert ours @ codesage.load(tmp_path / "model").encode(code)[0] > 0.9999
+    exported = codesage.load(tmp_path / "model")
+    assert ours @ exported.encode(code)[0] > 0.9999
+    assert exported.token_ids(TYPED, kind="text") == codesage.load().token_ids(TYPED, kind="text")
+    long = ["how to find " + "the next word " * 100]  # queries are cut at 128 tokens
+    queries = codesage.load(tmp_path / "hub").encode([*TYPED, *long], kind="text")
+    np.testing.assert_allclose(model.encode_query([*TYPED, *long]), queries, atol=1e-5)
+
+
+# Queries
+
+
+def typed_queries():
+    """Every opening beside every language and mark, with texts that hold edges of the rule."""
+    openings = (
+        "",
+        "how to ",
+        "How do I ",
+        "please, how can we ",
+        "what is the best way to ",
+        "\u00bfhow to ",
+        "\u00fc how to ",
+        "  Hello how to\t",
+    )
+    texts = (
+        "reverse a list",
+        "sort",
+        "port \u00e9\U0001f389",
+        "\u8bfb\u53d6 \u6587\u4ef6",
+        "\u03bb calculus",
+        "<|endoftext|> token",
+        "<mask>",
+        "c++ java.util",
+    )
+    names = (
+        "",
+        " in python",
+        " in Java and golang",
+        " using the C# language",
+        "(node.js)",
+        " in python-dateutil",
+        " in scripts",
+    )
+    return [
+        f"{opening}{text}{name}{mark}"
+        for opening, text, name, mark in product(openings, texts, names, ("", "?", "!?", " ?", "\n", "\u00a0", "..."))
+    ]
+
+
+def test_the_tokenizer_gives_queries_the_ids_of_our_runtime(source, hub):
+    from transformers import AutoTokenizer
+
+    theirs, ours, queries = AutoTokenizer.from_pretrained(hub), codesage.load(source), typed_queries()
+    want, marked = ours.token_ids(queries, kind="text"), [PROMPT + query for query in queries]
+    assert theirs(marked, truncation=True)["input_ids"] == want
+    assert [theirs(one, truncation=True)["input_ids"] for one in marked[:50]] == want[:50]
+    assert theirs.encode(PROMPT + "how to sort a list") == theirs.encode("Sort a list")
+    assert theirs(queries, truncation=True)["input_ids"] == ours.token_ids(queries)
+    inside = [f"x = '{PROMPT}how to sort a list'", "", "how to sort a list in python?"]  # code
+    assert theirs(inside, truncation=True)["input_ids"] == ours.token_ids(inside)
+    assert theirs(PROMPT)["input_ids"] == theirs("")["input_ids"] == [theirs.eos_token_id]
+
+
+def test_the_tokenizer_cuts_queries_at_128_tokens_if_it_cuts(hub):
+    from transformers import AutoTokenizer
+
+    theirs = AutoTokenizer.from_pretrained(hub, model_max_length=1_000)
+    query, code = PROMPT + "Find " + "a b " * 100, "Find " + "a b " * 100
+    longest = len(theirs(code)["input_ids"])
+    assert longest > 200
+
+    def lengths(texts, **options):
+        return [len(ids) for ids in theirs(texts, **options)["input_ids"]]
+
+    assert lengths([query, query], truncation=True) == lengths([query] * 2, truncation=True, max_length=300) == [128, 128]
+    assert lengths([query], truncation=True, max_length=100) == [100]
+    assert lengths([code], truncation=True) == [longest] and lengths([query, code], truncation=True)[1] == longest
+    assert lengths([query]) == [longest - 1]  # a query loses the space at its end
+    assert lengths([query], truncation=True, padding="max_length", max_length=300) == [300]
+
+
+def test_texts_in_other_forms_are_tokenised_as_by_the_library(hub):
+    from transformers import AutoTokenizer
+
+    theirs, pair = AutoTokenizer.from_pretrained(hub), ("how to sort", "x")
+    assert theirs([pair])["input_ids"] == [theirs(*pair)["input_ids"]] == [theirs("how to sort", "x")["input_ids"]]
+    assert theirs([PROMPT + "how to sort a list"], ["x"])["input_ids"] == theirs(["Sort a list"], ["x"])["input_ids"]
+    assert theirs([["how", " to"]], is_split_into_words=True)["input_ids"] == theirs(["how to"])["input_ids"]
+
+
+def test_encode_query_gives_the_vectors_of_our_runtime(source, hub, tmp_path):
+    from sentence_transformers import SentenceTransformer
+
+    model, ours = SentenceTransformer(str(hub), device="cpu"), codesage.load(hub)
+    want = ours.encode(TYPED, kind="text")
+    np.testing.assert_allclose(want, codesage.load(source).encode(TYPED, kind="text"), atol=1e-6)
+    plain = ours.encode(TYPED)
+    assert not np.allclose(want, plain, atol=1e-3)
+    assert (model.prompts, model.default_prompt_name) == ({"query": PROMPT, "document": ""}, None)
+    np.testing.assert_allclose(model.encode_query(TYPED), want, atol=1e-5)
+    np.testing.assert_allclose(model.encode_query(TYPED[0]), want[0], atol=1e-5)
+    np.testing.assert_allclose(model.encode(TYPED, prompt_name="query"), want, atol=1e-5)
+    for documents in (model.encode_document(TYPED), model.encode(TYPED)):
+        np.testing.assert_allclose(documents, plain, atol=1e-5)
+    model[1].include_prompt = False  # the mean leaves out the tokens of the prompt, which has none
+    np.testing.assert_allclose(model.encode_query(TYPED), want, atol=1e-5)
+    model.save_pretrained(str(tmp_path))
+    np.testing.assert_allclose(SentenceTransformer(str(tmp_path), device="cpu").encode_query(TYPED), want, atol=1e-5)
+    np.testing.assert_allclose(codesage.load(tmp_path).encode(TYPED, kind="text"), want, atol=1e-5)
+
+
+def test_an_export_without_the_prompt_still_loads(hub, tmp_path):
+    from sentence_transformers import SentenceTransformer
+
+    shutil.copytree(hub, tmp_path, dirs_exist_ok=True)
+    for name, old in (
+        ("tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast"}),
+        ("config_sentence_transformers.json", {"prompts": {}}),
+    ):
+        (tmp_path / name).write_text(json.dumps(json.loads((tmp_path / name).read_text()) | old))
+    queries = SentenceTransformer(str(tmp_path), device="cpu").encode_query(TYPED)
+    np.testing.assert_allclose(queries, codesage.load(hub).encode(TYPED), atol=1e-5)
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
@@ -299,8 +423,14 @@ def test_bad_sources_are_one_line(source, tmp_path):
         export_hub(tmp_path, tmp_path / "out")
 
 
-AUTOS = ("AutoConfig", "AutoModel", "AutoModelForMaskedLM", "AutoModelForSequenceClassification")
-AUTOMATIC = ["CodesageConfig", "CodesageModel", "CodesageForMaskedLM", "CodesageForSequenceClassification"]
+AUTOS = ("AutoTokenizer", "AutoConfig", "AutoModel", "AutoModelForMaskedLM", "AutoModelForSequenceClassification")
+AUTOMATIC = [
+    "CodesageTokenizer",
+    "CodesageConfig",
+    "CodesageModel",
+    "CodesageForMaskedLM",
+    "CodesageForSequenceClassification",
+]
 
 
 def test_the_auto_classes_only_need_codesage_to_be_imported(hub):
@@ -309,7 +439,7 @@ def test_the_auto_classes_only_need_codesage_to_be_imported(hub):
 
     assert [type(getattr(transformers, auto).from_pretrained(hub)).__name__ for auto in AUTOS] == AUTOMATIC
     code = (
-        "import sys, transformers.models.auto.modeling_auto, codesage\n"
+        "import sys, transformers.models.auto.modeling_auto, transformers.models.auto.tokenization_auto, codesage\n"
         "import transformers\n"
         f"for auto in {AUTOS}: print(type(getattr(transformers, auto).from_pretrained(sys.argv[1])).__name__)"
     )

@@ -1,7 +1,7 @@
-"""Register the model type "codesage" with transformers once both are imported, in any order.
+"""Register the model type "codesage" and its tokenizer with transformers once both are imported, in any order.
 
 transformers has no entry point where a package can announce a model, and importing it here would cost every user seconds.
-So two of its modules are watched. When one of them is imported, our counterpart is imported too and registers itself.
+So three of its modules are watched. When one of them is imported, our counterpart is imported too and registers itself.
 """
 
 import importlib
@@ -14,6 +14,7 @@ from types import ModuleType
 _OURS = {
     "transformers.models.auto.configuration_auto": "codesage.encoder.interchange.configuration",
     "transformers.models.auto.modeling_auto": "codesage.encoder.interchange.modeling",
+    "transformers.models.auto.tokenization_auto": "codesage.encoder.interchange.tokenizing",
 }
 
 

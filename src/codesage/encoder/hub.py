@@ -15,7 +15,8 @@ from codesage.encoder.config import FILE as CONFIG
 from codesage.encoder.config import Config
 from codesage.encoder.folders import SAFETENSORS, folder_of
 from codesage.encoder.model import Encoder
-from codesage.encoder.runtime import CODE_TOKENS
+from codesage.encoder.queries import PROMPT
+from codesage.encoder.runtime import CODE_TOKENS, TEXT_TOKENS
 from codesage.encoder.weights import DENSE, load_with_tokenizer, save_weights
 from codesage.tokenizer import END, MASK, PAD, Tokenizer
 from codesage.tokenizer import FILE as TOKENIZER
@@ -87,12 +88,16 @@ import codesage  # makes the model type known; no remote code
 from sentence_transformers import SentenceTransformer
 
 model = SentenceTransformer("{name}")
-code = model.encode(["def add(a, b): return a + b"])
-query = model.encode([codesage.query_form("how to add two numbers in python")])  # "Add two numbers", as in training
+code = model.encode_document(["def add(a, b): return a + b"])
+query = model.encode_query(["how to add two numbers in python"])  # reads "Add two numbers", as in training
 ```
 
-or, without torch-based libraries once exported to ONNX, `codesage.load("{name}").encode([...], kind="text")`, which brings
-queries into that form by itself.
+`encode_query` rewrites queries into the form of the training texts and cuts them at {min(TEXT_TOKENS, max_tokens)} tokens.
+`encode` and `encode_document` leave texts as they are. If code is the query, use `encode`. Programs that read tokenizer.json
+without codesage have to rewrite queries with `codesage.query_form`.
+
+Once exported to ONNX, the model runs without torch: `codesage.load("{name}").encode([...], kind="text")` gives the vectors
+of `encode_query`.
 
 {story}""".rstrip()
         + "\n"
@@ -115,7 +120,7 @@ def _save_tokenizer(tokenizer: Tokenizer, folder: Path, longest: int) -> None:
     _write(
         folder / "tokenizer_config.json",
         {
-            "tokenizer_class": "PreTrainedTokenizerFast",
+            "tokenizer_class": "CodesageTokenizer",  # encoder.interchange.tokenizing
             **special,
             "model_max_length": longest,
             "padding_side": "right",
@@ -137,7 +142,7 @@ def _save_modules(folder: Path, encoder: Encoder, longest: int) -> None:
     _write(folder / "sentence_bert_config.json", {"max_seq_length": longest, "do_lower_case": False})
     _write(
         folder / "config_sentence_transformers.json",
-        {"prompts": {}, "default_prompt_name": None, "similarity_fn_name": "cosine"},
+        {"prompts": {"query": PROMPT, "document": ""}, "default_prompt_name": None, "similarity_fn_name": "cosine"},
     )
     for path, config in configs.items():
         (folder / path).mkdir()

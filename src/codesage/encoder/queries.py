@@ -4,10 +4,15 @@ People type "how to reverse a list in python", "python reverse list" or "Reverse
 list". query_form() removes question openings, polite phrases, language names and the final punctuation mark, and
 capitalises the first letter. The languages that the query names are a hint for filters and ranking and do not go into the
 vector.
+
+Every caller applies this rule: search, `encode(kind="text")`, the server, and in sentence-transformers `encode_query`, which
+marks its texts with PROMPT for our tokenizer (encoder.interchange.tokenizing).
 """
 
 import re
 from typing import NamedTuple
+
+PROMPT = "<|codesage query|>"  # before a text for the tokenizer of an exported model: the rest is a query
 
 _LANGUAGES = {  # as people write them; names that are also English words only count after "in", "using", ...
     "python": ("python", "python2", "python3", "py3"),

@@ -1,6 +1,6 @@
 """Models in the conventions of transformers and sentence-transformers, both ways, without remote code.
 
 In: a folder that `encoder/hub.py` wrote. Out: what AutoConfig, AutoModel, AutoModelForMaskedLM,
-AutoModelForSequenceClassification and SentenceTransformer make of it. `registration.py` imports the two files here when
-transformers is imported; nothing else does.
+AutoModelForSequenceClassification, AutoTokenizer and SentenceTransformer make of it. `registration.py` imports the three
+files here when transformers is imported; nothing else does.
 """
