@@ -1048,6 +1048,26 @@ def test_an_update_erases_what_later_rules_take_for_secret(root, tmp_path, monke
     assert opened(root, tmp_path).update(ENCODER) == {"read": 0, "gone": 0}
 
 
+def test_a_killed_update_leaves_no_words_of_secrets_behind(root, tmp_path, monkeypatch):
+    (root / "prod.tfvars").write_text('db_password = "Zebra4Quoll9"\n')
+    with monkeypatch.context() as earlier:
+        earlier.setattr(files, "holds_secret", lambda name, text: False)
+        earlier.setattr(database, "rules_name", lambda: "of an earlier version")
+        earlier.setattr(indexes, "rules_name", lambda: "of an earlier version")
+        index = opened(root, tmp_path)
+        index.update(ENCODER)
+
+    def killed(connection):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(indexes.postings, "join_all", killed)
+        index.update(ENCODER)
+    index.update(ENCODER)
+    words = b"".join(zlib.decompress(packed) for (packed,) in index.connection.execute("SELECT packed FROM words"))
+    assert b"area" in words and b"quoll9" not in words
+
+
 def test_a_search_says_how_many_files_were_erased(root, tmp_path, monkeypatch):
     (root / "prod.tfvars").write_text('db_password = "Zebra4Quoll9"\n')
     with monkeypatch.context() as earlier:

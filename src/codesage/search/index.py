@@ -224,9 +224,8 @@ class Index:
         self._renew_statics(encoder)
         first = self.connection.execute("SELECT 1 FROM files LIMIT 1").fetchone() is None
         erased = self._new_secrets(changed)
-        with self._erasing(bool(erased)):
+        with self._by_todays_rules():
             self._read_changes(gone, changed, encoder, progress)
-        self._note_rules()
         left = self.unencoded
         if seconds is None or not first or left <= _QUICK:
             deadline = None if seconds is None else started + seconds
@@ -238,15 +237,14 @@ class Index:
     def _changes(self) -> tuple[set[str], list[File]]:
         """Names of files that are gone; path, name and stamp of those to read, the most important first."""
         known = dict(self.connection.execute("SELECT path, stamp FROM files"))
-        unreadable = {path for (path,) in self.connection.execute("SELECT path FROM files WHERE reason = 'unreadable'")}
-        secret = {path for (path,) in self.connection.execute("SELECT path FROM files WHERE reason = 'secret'")}
+        reasons = dict(self.connection.execute("SELECT path, reason FROM files WHERE reason <> ''"))
         present, changed, judged_anew = set(), [], not self._has_todays_rules
         for path, name, stamp in reader.listed(self.root) or stamped(self.root):
             present.add(name)
             if (
                 known.get(name) != stamp
-                or (name in unreadable and os.access(path, os.R_OK))
-                or (judged_anew and is_secret(path, name) != (name in secret))
+                or (reasons.get(name) == "unreadable" and os.access(path, os.R_OK))
+                or (judged_anew and is_secret(path, name) != (reasons.get(name) == "secret"))
             ):
                 changed.append((path, name, stamp))
         return known.keys() - present, in_order(changed)
@@ -268,9 +266,12 @@ class Index:
         ]
 
     @contextmanager
-    def _erasing(self, wanted: bool) -> Iterator[None]:
-        """Where it is `wanted`, what the block deletes is overwritten in the file, words included."""
-        if not wanted:
+    def _by_todays_rules(self) -> Iterator[None]:
+        """If the rules for secrets have changed, what the block deletes is overwritten in the file, words included.
+
+        The rules are noted last, so a run that was killed in between does not leave words behind.
+        """
+        if self._has_todays_rules:
             yield
             return
         self.connection.execute("PRAGMA secure_delete = ON")
@@ -278,13 +279,9 @@ class Index:
             yield
             with self._writing():
                 postings.join_all(self.connection)
+                self.connection.execute("INSERT OR REPLACE INTO meta VALUES ('secrets', ?)", (rules_name(),))
         finally:
             self.connection.execute("PRAGMA secure_delete = OFF")
-
-    def _note_rules(self) -> None:
-        if not self._has_todays_rules:
-            with self._writing():
-                self.connection.execute("INSERT OR REPLACE INTO meta VALUES ('secrets', ?)", (rules_name(),))
 
     def _read_changes(self, gone: set[str], changed: list[File], encoder: Encoder, progress: _Progress) -> None:
         if gone or changed or self.pending:
