@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import errno
 import re
 import shutil
 import socket
@@ -686,6 +687,18 @@ def test_the_head_of_a_request_must_arrive_in_time(first, begun):
         slow.sendall(begun)
         assert b" 200 " not in until_closed(slow)
         assert b" 200 " in opened(REQUEST).recv(20)
+
+
+def test_a_connection_is_closed_in_time_by_a_process_without_file_descriptors(monkeypatch):
+    from codesage.serve import connections
+
+    def none_left():
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with answering(protocol_with(head_seconds=0.3)) as opened:
+        slow = opened(b"G")
+        monkeypatch.setattr(connections.selectors, "DefaultSelector", none_left)
+        assert until_closed(slow) == b""
 
 
 def test_a_client_that_does_not_read_is_cut_off_and_one_that_reads_is_not():

@@ -229,9 +229,9 @@ def server_of(app: Callable, *, host: str, port: int, log_level: str = "warning"
 
 def _readable(transport: asyncio.Transport) -> bool:
     """Whether bytes have arrived that nobody has read, or the end of the connection."""
-    with selectors.DefaultSelector() as selector:
-        try:
+    try:
+        with selectors.DefaultSelector() as selector:
             selector.register(transport.get_extra_info("socket"), selectors.EVENT_READ)
-        except (ValueError, OSError):  # it is closed
-            return False
-        return bool(selector.select(0))
+            return bool(selector.select(0))
+    except (ValueError, OSError):  # it is closed, or the process has no file descriptor left to ask
+        return False
