@@ -141,6 +141,20 @@ def test_the_best_hits_are_encoded_in_time_and_not_again_by_the_update(code, tmp
     assert index.unencoded == 0 and encoder.encoded == 5
 
 
+def test_the_cache_is_closed_where_a_question_cannot_be_encoded(code, tmp_path, encoder, monkeypatch):
+    index, caches = opened(code, tmp_path, encoder), []
+    read_only(index, encoder, monkeypatch)
+
+    def fails(encoder, cache, *others):
+        caches.append(cache)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(partial, "_encoded", fails)
+    with pytest.raises(KeyboardInterrupt):
+        search(index, encoder, "read the text of a file")
+    assert [cache._cache for cache in caches] == [None]
+
+
 @pytest.mark.parametrize(("pace", "sizes"), [(0.001, [8, 22]), (0.01, [8, 21, 1]), (0.05, [8, 8]), (0.2, [8])])
 def test_a_question_has_as_many_chunks_encoded_at_once_as_half_of_the_time_left_allows(
     tmp_path, encoder, monkeypatch, pace, sizes

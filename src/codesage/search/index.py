@@ -12,7 +12,7 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -302,8 +302,7 @@ class Index:
         """Encode chunks until the time is over and at least `at_least` batches are done."""
         left = self._unencoded()
         size = _CHUNKS_A_BATCH if deadline is None else _HURRIED
-        cache = Vectors(encoder)
-        try:
+        with closing(Vectors(encoder)) as cache:
             for batch, start in enumerate(range(0, len(left), size)):
                 progress(start, len(left))
                 if batch >= at_least and deadline is not None and time.monotonic() >= deadline:
@@ -312,8 +311,6 @@ class Index:
             progress(len(left), len(left))
             self._delete_unused()
             cache.prune()
-        finally:
-            cache.close()
 
     def _unencoded(self) -> list[int]:
         """Numbers of the chunks that are not encoded, the most important first."""

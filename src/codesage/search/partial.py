@@ -8,6 +8,7 @@ width of the vectors.
 
 import time
 from collections.abc import Callable
+from contextlib import closing
 
 import numpy as np
 
@@ -45,19 +46,19 @@ def similarities(
     scores_N, known_N = view.best_pieces(vectors_PD @ vector_D).copy(), view.encoded_N.copy()
     static_N = static_similarities(view, static_D)
     wanted = [place for place in order(_estimated(scores_N, static_N, known_N)) if not known_N[place]][:_MOST]
-    started, cache = time.monotonic(), Vectors(encoder)
+    started = time.monotonic()
     chunks = _affordable(index.chunks_of(view.numbers_N[wanted].tolist(), view.texts))
     done, size = 0, _AT_ONCE
-    while done < len(chunks):
-        next_ones = slice(done, min(done + size, len(chunks)))
-        some = wanted[next_ones]
-        scores_N[some] = _encoded(encoder, cache, chunks[next_ones], [view.languages[place] for place in some], means, vector_D)
-        known_N[some] = True
-        done, spent = next_ones.stop, time.monotonic() - started
-        if spent >= seconds:
-            break
-        size = max(_AT_ONCE, int(done * (seconds - spent) / max(spent, 1e-6) * _SHARE))
-    cache.close()
+    with closing(Vectors(encoder)) as cache:
+        while done < len(chunks):
+            next_ones = chunks[done : done + size]
+            some = wanted[done : done + len(next_ones)]
+            scores_N[some] = _encoded(encoder, cache, next_ones, [view.languages[place] for place in some], means, vector_D)
+            known_N[some] = True
+            done, spent = done + len(some), time.monotonic() - started
+            if spent >= seconds:
+                break
+            size = max(_AT_ONCE, int(done * (seconds - spent) / max(spent, 1e-6) * _SHARE))
     return _estimated(scores_N, static_N, known_N), known_N
 
 
