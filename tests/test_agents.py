@@ -506,3 +506,12 @@ def test_the_installed_server_imports_nothing_from_the_project(tmp_path):
     program = [own["command"], *own["args"], "--store", "lance://gone"]  # refused after the server's modules are imported
     done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2 and "give a store or folders, not both" in done.stderr
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_an_answer_says_that_an_update_ended_by_an_error_that_nobody_foresaw(folders, monkeypatch):
+    def ends(*arguments, **options):
+        raise MemoryError("no memory is left")
+
+    monkeypatch.setattr(Index, "update", ends)
+    assert folders.search("read a file").partial == "the index could not be brought up to date: no memory is left"

@@ -338,8 +338,10 @@ class Folders:
                         index.update(self.encoder(), encoding=on_encoding)
         except Busy:
             upkeep.failed = "another process is indexing this folder, ask again later for all files"
-        except CodesageError as error:
+        except Exception as error:
             upkeep.failed = f"the index could not be brought up to date: {error}"
+            if not isinstance(error, CodesageError):
+                raise
         finally:
             with upkeep.lock:
                 upkeep.running, upkeep.ended = None, time.monotonic()
