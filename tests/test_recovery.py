@@ -308,6 +308,19 @@ def test_a_flipped_bit_anywhere_is_one_clear_line(root, tmp_path, monkeypatch, w
     assert names(index, QUERY) == wanted
 
 
+def test_a_sound_index_is_not_compared_again_for_each_connection_unless_it_has_changed(root, tmp_path, monkeypatch):
+    index = opened(root, tmp_path)
+    index.update(ENCODER)
+    file, compared, blocks_of = closed(index), [], Checksums._blocks
+    monkeypatch.setattr(Checksums, "_blocks", lambda checksums: compared.append(1) or blocks_of(checksums))
+    closed(opened(root, tmp_path))
+    closed(opened(root, tmp_path))
+    assert not compared
+    flip(file, file.stat().st_size - 9)
+    os.utime(file, ns=(0, 0))
+    assert "is damaged" in message(lambda: opened(root, tmp_path)) and compared == [1]
+
+
 def test_lost_or_wrong_checksums_cost_nothing(root, tmp_path):
     index = opened(root, tmp_path)
     index.update(ENCODER)
@@ -324,7 +337,8 @@ def test_lost_or_wrong_checksums_cost_nothing(root, tmp_path):
         closed(index)
 
 
-def test_without_checksums_sqlite_must_find_the_file_consistent(root, tmp_path):
+def test_without_checksums_sqlite_must_find_the_file_consistent(root, tmp_path, monkeypatch):
+    monkeypatch.setattr(index_station, "_TRUSTED", 0.0)
     index = opened(root, tmp_path)
     index.update(ENCODER)
     file = closed(index)

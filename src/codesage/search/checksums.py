@@ -32,7 +32,7 @@ class _Descriptor:
 
 
 _OPEN: dict[tuple[int, int], _Descriptor] = {}  # by device and inode
-_CHECKED: dict[tuple[int, int], tuple[int, float]] = {}  # the version that was found sound last, and time.monotonic() of it
+_CHECKED: dict[tuple[int, int], tuple[tuple[int, int], float]] = {}  # the state that was found sound last, and when
 _LOCK = threading.RLock()
 
 
@@ -51,13 +51,12 @@ class Checksums:
     def fault(self, *, seconds: float) -> str | None:
         """What is wrong with the file, "" for nothing, None where its checksums are missing or of another version.
 
-        A version that this process found sound less than `seconds` ago is not read again.
+        A state that this process found sound less than `seconds` ago is not read again, also by a later connection.
         """
-        version = self._version()
-        checked, when = _CHECKED.get(self._inode, (-1, 0.0))
-        if checked == version and time.monotonic() - when < seconds:
+        checked, when = _CHECKED.get(self._inode, (None, 0.0))
+        if checked == self._state() and time.monotonic() - when < seconds:
             return ""
-        expected = self._read(version)
+        expected = self._read(self._version())
         if expected is None:
             return None
         blocks = list(self._blocks())
@@ -77,7 +76,7 @@ class Checksums:
 
     def note(self) -> None:
         """Remember that the file is sound."""
-        _CHECKED[self._inode] = (self._version(), time.monotonic())
+        _CHECKED[self._inode] = (self._state(), time.monotonic())
 
     def write(self) -> None:
         """Store the checksums of the file. If the disk has no space for them, there are none."""
@@ -101,6 +100,10 @@ class Checksums:
             return stored["blocks"] if stored["version"] == version else None
         except (OSError, ValueError, KeyError, TypeError):
             return None
+
+    def _state(self) -> tuple[int, int]:
+        """The version of the file and the time of its last change, as a later file may get the same inode."""
+        return self._version(), os.fstat(_OPEN[self._inode].number).st_mtime_ns
 
     def _version(self) -> int:
         return int.from_bytes(self._bytes(_VERSION_AT, 4), "big")
@@ -144,5 +147,4 @@ def _release(inode: tuple[int, int]) -> None:
         descriptor.users -= 1
         if not descriptor.users:
             del _OPEN[inode]
-            _CHECKED.pop(inode, None)  # a later file may get the same number
             os.close(descriptor.number)
