@@ -1092,6 +1092,13 @@ def test_search_starts_without_fcntl_and_prints_no_control_characters(root, tmp_
     assert run("search", "evil", root, "--index-dir", tmp_path / "i", "-l").stdout.splitlines()[0] == f"{root}/evil.py"
 
 
+def test_an_update_of_an_unchanged_index_opens_no_cache_of_vectors(root, tmp_path, monkeypatch):
+    index = opened(root, tmp_path)
+    index.update(ENCODER)
+    monkeypatch.setattr(indexes, "Vectors", None)
+    assert index.update(ENCODER) == {"read": 0, "gone": 0}
+
+
 def test_an_interrupted_update_says_so(root, tmp_path, monkeypatch):
     index = opened(root, tmp_path)
 

@@ -227,7 +227,8 @@ class Index:
         with self._by_todays_rules():
             self._read_changes(gone, changed, encoder, progress)
         left = self.unencoded
-        if seconds is None or not first or left <= _QUICK:
+        unfinished = gone or changed or left or self.connection.execute("SELECT 1 FROM statics LIMIT 1").fetchone()
+        if unfinished and (seconds is None or not first or left <= _QUICK):
             deadline = None if seconds is None else started + seconds
             self._encode(encoder, encoding, deadline, at_least=0 if changed and left > _HURRIED else 1)
         self._seal()
@@ -370,8 +371,8 @@ class Index:
     @property
     def unencoded(self) -> int:
         """Chunks that are searched by words and static vectors only, because the encoder has not read them yet."""
-        encoded = "SELECT 1 FROM pieces WHERE chunk = spans.id"
-        return self.connection.execute(f"SELECT count(*) FROM spans WHERE NOT EXISTS ({encoded})").fetchone()[0]
+        counts = "SELECT (SELECT count(*) FROM spans) - (SELECT count(*) FROM pieces WHERE part = 0)"
+        return self.connection.execute(counts).fetchone()[0]  # in a quarter of the time of a search for those without pieces
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
