@@ -66,9 +66,10 @@ def search(
         allowed_N = where.allowed(view, lambda places: texts_of(index, view, places))
         if not query.strip() or (allowed_N is not None and not allowed_N.any()):
             return []
-        rules, vector_D = rules or Rules(), encoder.encode([query], kind="text")[0] if dense_weight else None
+        rules = rules or Rules()
         if rules.floor and (signs := signs_of(query)):
             return _of_signs(index, view, signs, allowed_N, top)
+        vector_D = encoder.encode([query], kind="text")[0] if dense_weight else None
         lexical = _lexical(index, view, query, allowed_N)
         dense = None if vector_D is None else _dense(index, view, encoder, query, vector_D, lexical, allowed_N, seconds)
         held = floor.InIndex(index, view, dense.highest if dense else -1.0)
