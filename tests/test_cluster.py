@@ -3,6 +3,7 @@
 import gc
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -408,3 +409,13 @@ def test_refusals_of_a_store_for_search_are_one_line(store, monkeypatch):
     assert "does not answer: check AWS_ENDPOINT_URL" in refusal(
         "lance://s3://bucket/code", AWS_ENDPOINT_URL="http://127.0.0.1:9"
     )
+
+
+def test_a_holder_is_asked_by_no_signal_where_that_would_end_it(monkeypatch):
+    """On Windows, os.kill(process, 0) sends Ctrl-C."""
+    holder = {"machine": socket.gethostname(), "process": 2**22 + 1}  # more than Linux counts processes
+    assert lease._is_dead(holder)
+    with monkeypatch.context() as windows:
+        windows.setattr(lease.os, "name", "nt")
+        assert not lease._is_dead(holder)
+    assert lease._is_dead(holder | {"ended": True})

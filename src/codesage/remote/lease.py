@@ -119,7 +119,7 @@ def _is_dead(holder: dict) -> bool:
     """Whether the holder has said that it ended, or was a process on this machine that is gone."""
     if holder.get("ended"):
         return True
-    if holder["machine"] != socket.gethostname():
+    if holder["machine"] != socket.gethostname() or os.name != "posix":  # on Windows, signal 0 is Ctrl-C
         return False
     try:
         os.kill(int(holder["process"]), 0)
