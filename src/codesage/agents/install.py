@@ -6,14 +6,13 @@ overwritten.
 """
 
 import json
-import os
 import re
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from codesage.artifacts import write_whole
 from codesage.encoder.folders import BUNDLED_MODELS
 from codesage.errors import CodesageError
 
@@ -111,15 +110,10 @@ def _read(file: Path) -> tuple[str, dict]:
 
 def _write(file: Path, text: str) -> None:
     """Replace the file at once, with the permissions that it had."""
-    fresh = file.with_name(f"{file.name}.new-{os.getpid()}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         mode = file.stat().st_mode & 0o777 if file.exists() else _PRIVATE
-        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE), "w", encoding="utf-8") as opened:
-            opened.write(text)
-        fresh.chmod(mode)
-        fresh.replace(file)
+        write_whole(file, text.encode(), mode=mode)
+        file.chmod(mode)  # all of it, whatever the umask is
     except (OSError, ValueError) as error:
-        with suppress(OSError):
-            fresh.unlink()
         raise CodesageError(f"{file} cannot be written ({getattr(error, 'strerror', None) or error})") from None
