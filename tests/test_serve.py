@@ -674,7 +674,7 @@ def test_a_request_that_takes_longer_than_a_server_may_to_stop_is_told():
         assert asked.acquire(timeout=20)
         opened.server.should_exit = True
         received = until_closed(client)
-    assert b" 503 " in received and b"the server is stopping" in received
+    assert b" 503 " in received and b"the server is stopping" in received and b'"type": "server_error"' in received
 
 
 @pytest.mark.parametrize("first", [b"", REQUEST])

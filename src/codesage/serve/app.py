@@ -41,6 +41,7 @@ from codesage.errors import CodesageError
 from codesage.search.defaults import MOST_OF_QUERY
 from codesage.search.places import LAST_LINE
 from codesage.serve.batching import Batcher, Closed, Full, Reservation
+from codesage.serve.guard import failure
 
 MODELS = {"codesage": "code", "codesage-query": "text"}
 MOST_TEXTS = 2048  # of a request, as OpenAI's
@@ -360,9 +361,8 @@ def _json(content: dict) -> Response:
 
 
 def _failure(status: int, message: str) -> JSONResponse:
-    kind = "server_error" if status >= 500 else "rate_limit_error" if status == 429 else "invalid_request_error"
     headers = {"Retry-After": "1"} if status in (429, 503) else {}
-    return JSONResponse({"error": {"message": message, "type": kind, "code": status}}, status, headers)
+    return JSONResponse(failure(status, message), status, headers)
 
 
 def _body_of(model: type[BaseModel]) -> dict:

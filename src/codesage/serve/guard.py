@@ -184,9 +184,14 @@ class Guard:
         return bytes(body)
 
 
+def failure(status: int, message: str) -> dict:
+    """The body of an answer with an error, in the form of OpenAI's."""
+    kind = "server_error" if status >= 500 else "rate_limit_error" if status == 429 else "invalid_request_error"
+    return {"error": {"message": message, "type": kind, "code": status}}
+
+
 async def _error(send: Send, status: int, message: str) -> None:
-    kind = "rate_limit_error" if status == 429 else "invalid_request_error"
-    body = json.dumps({"error": {"message": message, "type": kind, "code": status}}).encode()
+    body = json.dumps(failure(status, message)).encode()
     last = (b"retry-after", b"1") if status == 429 else (b"connection", b"close")
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), last]
     await send({"type": "http.response.start", "status": status, "headers": headers})
