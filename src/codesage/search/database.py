@@ -229,7 +229,7 @@ def _restrict(path: Path, mode: int) -> None:
 
 @contextmanager
 def lock(folder: Path, root: Path, *, seconds: float = _PATIENCE) -> Iterator[None]:
-    """Only one process at a time runs the block. Busy when another one does so for longer than `seconds`."""
+    """Only one process at a time runs the block. Busy when another one does so for longer than `seconds` (-1: wait for it)."""
     from filelock import FileLock, Timeout  # not needed to read files (search.reader)
 
     file_lock = FileLock(folder / "lock")

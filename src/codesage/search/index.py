@@ -16,8 +16,6 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from filelock import FileLock
-
 from codesage.encoder.unit import directions
 from codesage.errors import CodesageError
 from codesage.records import Chunk, Encoder
@@ -360,7 +358,7 @@ class Index:
 
     def wait(self) -> None:
         """Return when no other process is indexing this root."""
-        with FileLock(self.folder / "lock"):
+        with database.lock(self.folder, self.root, seconds=-1):
             pass
 
     @property
