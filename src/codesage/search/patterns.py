@@ -8,6 +8,7 @@ where commands run; elsewhere nothing limits the time. Servers take no patterns.
 import re
 import signal
 import threading
+import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -72,22 +73,21 @@ class Patterns:
         def stop(number: int, frame: object) -> None:
             raise _Over
 
-        before = signal.signal(signal.SIGVTALRM, stop)
+        before, started = signal.signal(signal.SIGVTALRM, stop), time.process_time()
         try:
-            signal.setitimer(signal.ITIMER_VIRTUAL, self._left)
+            if self._left <= 0:
+                raise _Over
+            signal.setitimer(signal.ITIMER_VIRTUAL, self._left)  # rounded up to the next tick, some milliseconds
             yield
         except _Over:
-            which = (
-                f"the regular expression {_shown(self._patterns[0].pattern)} takes"
-                if len(self._patterns) == 1
-                else f"the {len(self._patterns):,} regular expressions take"
-            )
+            first, *others = (_shown(pattern.pattern) for pattern in self._patterns)
             raise CodesageError(
-                f"{which} more than {self._seconds:g} s and was stopped: "
+                f"matching {first}{f' and {len(others):,} more' if others else ''} takes more than {self._seconds:g} s: "
                 "make it simpler, such as without a repetition inside of a repetition"
             ) from None
         finally:
-            self._left = max(signal.setitimer(signal.ITIMER_VIRTUAL, 0)[0], 1e-6)  # 0 would be no limit
+            signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+            self._left -= time.process_time() - started
             signal.signal(signal.SIGVTALRM, before or signal.SIG_DFL)
 
 
