@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from codesage.search import floor, ranking
-from codesage.search.query import search
+from codesage.search.query import _defining, search
 from codesage.search.ranking import Rules
 from test_search import ENCODER, opened
 
@@ -68,10 +68,22 @@ def test_an_older_version_ranks_lower_unless_it_is_named(first_of):
     assert first_of(files, "convert price v3") == "v3/types.py"
 
 
-def test_a_name_that_is_typed_in_full_comes_first_where_code_defines_it_and_not_tests(first_of):
-    test = "def addItem(item):\n    # addItem addItem addItem\n    return addItem(item)\n"
-    assert first_of({"tests/shop.py": test}, "addItem") == "tests/shop.py"
-    assert first_of({"shop.py": "class Cart:\n    def addItem(self, item):\n        return item\n"}, "addItem") == "shop.py"
+@pytest.mark.parametrize(
+    ("query", "shares", "first"),
+    [
+        ("addItem", [0.5, 1.0, 1.0], [False, True, False]),  # the first is a test, the last only has the name in its own
+        ("addItem", [0.5, 0.5, 1.0], [True, True, False]),
+        ("Price", [0.5, 1.0, 1.0], [False, False, False]),
+    ],
+)
+def test_definitions_of_a_name_come_first_and_those_in_tests_if_there_are_no_others(query, shares, first):
+    assert _defining(query, np.array([1.0, ranking.EXACT, ranking.IN_PART]), np.array(shares)).tolist() == first
+
+
+def test_the_file_of_a_name_counts_for_the_whole_name_only(first_of, tmp_path):
+    first_of({"price.py": "def compute_price(x):\n    return x\n\n\nclass Price:\n    pass\n"}, "price")
+    hits = search(opened(tmp_path / "project", tmp_path), ENCODER, "price")
+    assert {hit.chunk.name: hit.parts.get("file of that name", 0.0) for hit in hits} == {"Price": 0.7, "compute_price": 0.0}
 
 
 TAX = {
