@@ -361,6 +361,13 @@ def test_damage_is_noticed_before_an_update_makes_it_look_sound(root, tmp_path, 
     assert "is damaged" in message(lambda: index.update(ENCODER))
 
 
+def test_damage_that_an_update_meets_is_one_clear_line(root, tmp_path):
+    index = opened(root, tmp_path)
+    index.update(ENCODER)
+    index.connection.execute("ALTER TABLE files RENAME COLUMN stamp TO lost")
+    assert "is damaged" in (said := message(lambda: index.update(ENCODER))) and "--rebuild" in said
+
+
 def sealed_beside_a_reader(index, reader):
     """Make two commits and seal the index while `reader` uses the state between them. Pages of the first commit are copied."""
     with index._writing():

@@ -209,8 +209,7 @@ class Index:
         except (sqlite3.Error, OSError) as error:
             self.connection.rollback()
             failure = database.failure(error, self.folder, self._repair)
-            done = not any(self._changes()) and (seconds is not None or not self.unencoded)
-            if isinstance(failure, Unwritable) and done:
+            if isinstance(failure, Unwritable) and not any(self._changes()) and (seconds is not None or not self.unencoded):
                 return Counter(read=0, gone=0)
             raise failure from None
 
