@@ -701,6 +701,23 @@ def test_a_connection_is_closed_in_time_by_a_process_without_file_descriptors(mo
         assert until_closed(slow) == b""
 
 
+def test_versions_of_uvicorn_that_keep_a_body_as_bytes_answer_a_second_request(monkeypatch):
+    from uvicorn.protocols.http.h11_impl import RequestResponseCycle
+
+    begin = RequestResponseCycle.__init__
+
+    def begun(cycle, *arguments, **options):
+        begin(cycle, *arguments, **options)
+        cycle.body = b""
+
+    monkeypatch.setattr(RequestResponseCycle, "__init__", begun)
+    with answering(protocol_with()) as opened:
+        client = opened(REQUEST)
+        assert b" 200 " in client.recv(1000)
+        client.sendall(REQUEST)
+        assert b" 200 " in client.recv(1000)
+
+
 def test_a_client_that_does_not_read_is_cut_off_and_one_that_reads_is_not():
     class Transport(asyncio.Transport):
         def __init__(self):

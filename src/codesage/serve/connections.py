@@ -73,7 +73,7 @@ class LimitedProtocol(H11Protocol):
 
     def on_response_complete(self) -> None:
         """A request is answered."""
-        self.cycle.body.clear()  # what came of a refused one
+        self.cycle.body = bytearray()  # what came of a refused one is left out; older versions of uvicorn have bytes here
         super().on_response_complete()
         self._unset_keepalive_if_required()  # of uvicorn: `idle_seconds` holds instead
         self._watch()
