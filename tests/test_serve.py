@@ -782,6 +782,19 @@ def test_waiting_requests_are_encoded_together_and_keep_their_order():
     assert encode.sizes == [1, 6, 4]
 
 
+def test_an_error_in_counting_a_batch_stays_with_it_too():
+    errors = [ValueError("it cannot be counted")]
+
+    def count(requests, tokens):
+        if errors:
+            raise errors.pop()
+
+    with Batcher(lambda documents: np.ones((len(documents), 1), np.float32), on_batch=count) as batcher:
+        with pytest.raises(ValueError, match="cannot be counted"):
+            batcher.submit([[1]]).result(10)
+        assert batcher.submit([[1]]).result(10).tolist() == [[1.0]]
+
+
 def test_a_full_queue_refuses_at_once_and_an_error_stays_with_its_batch():
     encode = Slow()
     with Batcher(encode, batch_tokens=4, queue_tokens=10) as batcher:

@@ -132,8 +132,8 @@ class Batcher:
     def _work(self) -> None:
         while batch := self._next():
             documents = [document for request in batch for document in request.documents]
-            self._on_batch(len(batch), sum(request.tokens for request in batch))
             try:
+                self._on_batch(len(batch), sum(request.tokens for request in batch))
                 vectors = self._encode(documents)
             except Exception as error:  # it belongs to the requests of this batch: the thread must go on
                 for request in batch:
