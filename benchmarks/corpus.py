@@ -1,14 +1,14 @@
 """The corpus pipeline beside a bare tree-sitter parse of the same files, and two workers beside one.
 
     python benchmarks/corpus.py benchmarks/corpus.toml --cache DIR [--exclude-benchmarks F] [--rounds N] [--out FILE.json]
-        [--beside CHECKOUT [--beside-sources RECIPE ...]]
+        [--beside CHECKOUT [--beside-sources RECIPE ...] [--workers N]]
 
 The pipeline runs with one worker and with two; beside it one process parses, with nothing but tree-sitter, every source
 file that the pipeline is given, and, apart, those that it keeps: it reads the others too (copies, generated, minified,
 data), but never parses them. Ratios are medians over rounds in which all of them take turns, since a shared machine drifts.
 Peak memory is that of the largest process so far, times the number of workers, plus that of the parent: an upper bound.
 
-With --beside, the code of another checkout and this one build the same packages in turn, with one worker, and nothing else is
+With --beside, the code of another checkout and this one build the same packages in turn, with --workers (1), and nothing else is
 measured. What counts is the user time of the whole build, since a shared machine waits for others. If the other code cannot
 read the recipe (that of 7097687 knows no `sha256`), --beside-sources names one that it can.
 """
@@ -44,8 +44,8 @@ import sys
 from pathlib import Path
 from codesage.corpus import stage
 from codesage.corpus.commands import sources_of
-exclude, out, cache, *recipes = sys.argv[1:]
-built = stage.build(stage.Settings(exclude=exclude, workers=1), sources_of(list(map(Path, recipes))), out, cache=cache)
+exclude, workers, out, cache, *recipes = sys.argv[1:]
+built = stage.build(stage.Settings(exclude=exclude, workers=int(workers)), sources_of(list(map(Path, recipes))), out, cache=cache)
 print(built.fingerprint, sum(built.facts["pairs"].values()))
 """
 
@@ -60,6 +60,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--beside", type=Path, help="a checkout of another commit")
     parser.add_argument("--beside-sources", type=Path, nargs="+", help="the sources for it; default: the same")
+    parser.add_argument("--workers", type=int, default=1, help="of each build with --beside")
     arguments = parser.parse_args()
     record = beside(arguments) if arguments.beside else alone(arguments)
     print(json.dumps(record, indent=1))
@@ -108,9 +109,11 @@ def beside(arguments: argparse.Namespace) -> dict:
         "sources": [source.name for source in arguments.sources],
         "packages": sorted(source.key for source in sources_of(arguments.sources)),
         "corpora": {name: dict(zip(("fingerprint", "pairs"), text.split(), strict=True)) for name, text in built.items()},
+        "workers": arguments.workers,
         "user seconds, medians": {name: statistics.median(some) for name, some in users.items()},
         "ratio, median of rounds": statistics.median(one["ratio"] for one in rounds),
         "ratio of the sums": sum(users["this"]) / sum(users["other"]),
+        "ratio of the clock, median of rounds": statistics.median(one["this"]["clock"] / one["other"]["clock"] for one in rounds),
         "rounds": rounds,
     }
 
@@ -119,7 +122,8 @@ def build_of(checkout: Path, sources: list[Path], arguments: argparse.Namespace)
     """Seconds of one build with the code of a checkout, and the fingerprint and number of pairs of the corpus."""
     environ = {**os.environ, "PYTHONPATH": str(checkout / "src"), "OMP_NUM_THREADS": "1"}
     with tempfile.TemporaryDirectory(dir=arguments.cache.parent) as folder:
-        command = [sys.executable, "-c", ONE_BUILD, arguments.exclude_benchmarks, f"{folder}/corpus", str(arguments.cache)]
+        options = [arguments.exclude_benchmarks, str(arguments.workers), f"{folder}/corpus", str(arguments.cache)]
+        command = [sys.executable, "-c", ONE_BUILD, *options]
         before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
         done = subprocess.run([*command, *map(str, sources)], env=environ, check=True, text=True, stdout=subprocess.PIPE)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
