@@ -8,9 +8,9 @@ file that the pipeline is given, and, apart, those that it keeps: it reads the o
 data), but never parses them. Ratios are medians over rounds in which all of them take turns, since a shared machine drifts.
 Peak memory is that of the largest process so far, times the number of workers, plus that of the parent: an upper bound.
 
-With --beside, the code of another checkout and this one build the same packages in turn, with --workers (1), and nothing else is
-measured. What counts is the user time of the whole build, since a shared machine waits for others. If the other code cannot
-read the recipe (that of 7097687 knows no `sha256`), --beside-sources names one that it can.
+With --beside, the code of another checkout and this one build the same packages in turn, with --workers (1), and
+nothing else is measured. What counts is the user time of the whole build, since a shared machine waits for others. If
+the other code cannot read the recipe (that of 7097687 knows no `sha256`), --beside-sources names one that it can.
 """
 
 import argparse
@@ -45,7 +45,8 @@ from pathlib import Path
 from codesage.corpus import stage
 from codesage.corpus.commands import sources_of
 exclude, workers, out, cache, *recipes = sys.argv[1:]
-built = stage.build(stage.Settings(exclude=exclude, workers=int(workers)), sources_of(list(map(Path, recipes))), out, cache=cache)
+settings = stage.Settings(exclude=exclude, workers=int(workers))
+built = stage.build(settings, sources_of(list(map(Path, recipes))), out, cache=cache)
 print(built.fingerprint, sum(built.facts["pairs"].values()))
 """
 
@@ -113,7 +114,7 @@ def beside(arguments: argparse.Namespace) -> dict:
         "user seconds, medians": {name: statistics.median(some) for name, some in users.items()},
         "ratio, median of rounds": statistics.median(one["ratio"] for one in rounds),
         "ratio of the sums": sum(users["this"]) / sum(users["other"]),
-        "ratio of the clock, median of rounds": statistics.median(one["this"]["clock"] / one["other"]["clock"] for one in rounds),
+        "ratio of the clock, median": statistics.median(one["this"]["clock"] / one["other"]["clock"] for one in rounds),
         "rounds": rounds,
     }
 
