@@ -310,6 +310,15 @@ def test_one_build_at_a_time_uses_a_work_address(store, tmp_path, monkeypatch):
     Remote(address).remove()
 
 
+@pytest.mark.parametrize("lock", [b"", b"[]", b"{}", b'{"name": "one", "machine": "m", "process": "p"}', b"null"])
+def test_a_lock_of_another_form_is_one_line(store, lock):
+    place = Remote("s3://bucket/foreign")
+    (place / "lock").write(lock)
+    with pytest.raises(CodesageError, match="foreign/lock is not a lock of a build: choose another --work"):
+        Lease(place)
+    place.remove()
+
+
 @pytest.mark.parametrize("local", [True, False])
 def test_a_folder_of_other_things_is_never_used_for_work(store, tmp_path, local):
     address = str(tmp_path / "mine") if local else "s3://bucket/mine"

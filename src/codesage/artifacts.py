@@ -46,10 +46,11 @@ def write_whole(file: Path, content: str | bytes, *, mode: int = 0o666) -> None:
 
     `mode`: the permissions of the file, of which the process's umask takes some away.
     """
+    data = content.encode() if isinstance(content, str) else content
     beside = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as opened:
-            opened.write(content.encode() if isinstance(content, str) else content)
+            opened.write(data)
         os.replace(beside, file)
     except OSError:
         beside.unlink(missing_ok=True)

@@ -92,10 +92,12 @@ class Lease:
 
     def _read(self) -> dict | None:
         try:
-            return json.loads(self._lock.read())
+            holder = json.loads(self._lock.read())
+            known = {key: holder[key] for key in ("name", "machine", "beats")}
+            return {**known, "process": int(holder["process"]), "ended": bool(holder.get("ended"))}
         except FileNotFoundError:
             return None
-        except ValueError:
+        except (ValueError, TypeError, KeyError):
             raise CodesageError(f"{self._lock} is not a lock of a {self._user}: choose another {self._option}") from None
 
     def _write(self, *, ended: bool = False) -> None:
@@ -117,12 +119,12 @@ class Lease:
 
 def _is_dead(holder: dict) -> bool:
     """Whether the holder has said that it ended, or was a process on this machine that is gone."""
-    if holder.get("ended"):
+    if holder["ended"]:
         return True
     if holder["machine"] != socket.gethostname() or os.name != "posix":  # on Windows, signal 0 is Ctrl-C
         return False
     try:
-        os.kill(int(holder["process"]), 0)
+        os.kill(holder["process"], 0)
     except ProcessLookupError:
         return True
     except OSError:
