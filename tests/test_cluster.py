@@ -422,7 +422,7 @@ def test_refusals_of_a_store_for_search_are_one_line(store, monkeypatch):
 
 def test_a_holder_is_asked_by_no_signal_where_that_would_end_it(monkeypatch):
     """On Windows, os.kill(process, 0) sends Ctrl-C."""
-    holder = {"machine": socket.gethostname(), "process": 2**22 + 1}  # more than Linux counts processes
+    holder = {"machine": socket.gethostname(), "process": 2**22 + 1, "ended": False}  # more than Linux counts processes
     assert lease._is_dead(holder)
     with monkeypatch.context() as windows:
         windows.setattr(lease.os, "name", "nt")
