@@ -10,6 +10,7 @@ import codesage
 from codesage.agents.folders import Folders
 from codesage.encoder.queries import query_form, read_query
 from codesage.encoder.runtime import Embedder
+from codesage.search import api
 from codesage.search.statics import statics_of
 from command_line import run
 
@@ -88,6 +89,7 @@ def read(monkeypatch) -> list[list[int]]:
         return encode_ids(self, documents, **options)
 
     monkeypatch.setattr(Embedder, "encode_ids", noted)
+    api._loaded.cache_clear()  # another test may have left its own encoder there
     return seen
 
 

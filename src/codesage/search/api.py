@@ -10,7 +10,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from codesage.encoder.runtime import Embedder, load
+from codesage.encoder import runtime
+from codesage.encoder.runtime import Embedder
 from codesage.errors import CodesageError
 from codesage.records import Hit
 from codesage.search.database import Busy, Unwritable
@@ -140,4 +141,4 @@ def _hits(answer: Answer) -> list[Hit]:
 
 @lru_cache(maxsize=2)
 def _loaded(model: Path | str | None) -> Embedder:
-    return load(model)
+    return runtime.load(model)
