@@ -133,9 +133,7 @@ _SECRET_PREFIXES = (".env.", ".env-", ".env_", ".envrc.")
 _SECRET_FORMS = re.compile(
     r"id_(?:rsa|dsa|ecdsa|ed25519|xmss)(?:[_-][\w-]+)?|client_secret[\w.-]*\.json|[\w.@+-]+_accesskeys\.csv"
 )
-_EXAMPLE = re.compile(
-    r"(?:^|[._-])(?:example|sample|template|dist)(?=[._-]|$)"
-)  # in the name of a file that shows how to write one
+_EXAMPLE = re.compile(r"(?:^|[._-])(?:example|sample|template|dist)(?=[._-]|$)")  # a file that shows how to write one
 _COPY = re.compile(
     r"(?:[~#]|\.~?\d+~?|[._-](?:backup|bak|old|orig|save|sav|tmp|copy))+$"
 )  # endings that editors and people give
