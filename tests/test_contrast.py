@@ -27,8 +27,8 @@ from codesage.encoder.model import Encoder
 from codesage.records import Pair
 from codesage.tokenizer import Settings as TokenizerSettings
 from codesage.tokenizer import train as train_tokenizer
+from codesage.training import estimate, precision, processes
 from codesage.training import loop as loops
-from codesage.training import precision
 
 
 def loop(text, code, temperature, negatives):
@@ -476,6 +476,51 @@ def test_the_cost_of_a_run_is_estimated_before_it_starts(prepared):
     bounded = replace(phase(40), loop=loops.Settings(10**9, 4, 1e-3, seconds=60.0))
     whole = stage.expected(bounded, tokens, encoder)["contrast"]
     assert whole.seconds == pytest.approx(60.0, rel=1e-3) and whole.steps < 10**9 and "parameters" in whole.lines()[0]
+
+
+def test_a_batch_larger_than_memory_keeps_one_graph_at_a_time(prepared, monkeypatch):
+    tokenizer, tokens = prepared
+    encoder, settings = Encoder(shape(tokenizer)).double(), phase(micro_tokens=0, cached=False)
+    batch = batches.Batches(tokens, settings.batches).at(0)
+    fixed = estimate.fixed_bytes(encoder.config)
+    backward, seen, results = cached.backward, [], []
+    monkeypatch.setattr(stage, "_MICRO_TOKENS", 60)
+    monkeypatch.setattr(
+        cached,
+        "backward",
+        lambda embed, rows, *rest, **kept: seen.append((len(rows), kept["cached"])) or backward(embed, rows, *rest, **kept),
+    )
+    for memory in (0, 1e12, fixed + 1e5):
+        monkeypatch.setattr(processes, "share_of_memory", lambda device, memory=memory: memory)
+        encoder.zero_grad()
+        results.append((stage.gradients(encoder, settings, batch), gradients(encoder)))
+        memory_told = stage.expected(settings, tokens, encoder)["contrast"].memory_bytes
+    assert seen[:2] == [(1, False)] * 2 and seen[2][0] > 3 and seen[2][1] is True
+    for other in results[1:]:
+        torch.testing.assert_close(other, results[0], rtol=1e-8, atol=1e-10)
+    assert memory_told - fixed < 0.3 * estimate.graph_bytes(
+        encoder.config, results[0][0][1], attended=0, mode="fp32", device=torch.device("cpu")
+    )
+
+
+@pytest.mark.parametrize(("mode", "length"), [("fp32", 16), ("fp32", 400), ("bf16", 16), ("bf16", 400)])
+def test_the_memory_of_a_graph_is_what_backward_keeps(mode, length):
+    config = Config(64, 3, 4, vocab_size=100, max_position_embeddings=400).without_dropout()
+    encoder, kept, cpu = Encoder(config), {}, torch.device("cpu")
+    own = {parameter.untyped_storage().data_ptr() for parameter in encoder.parameters()}
+
+    def keep(tensor):
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = (storage.nbytes(), storage)  # held, so that no other tensor gets the same address
+        return tensor
+
+    ids = [[7] * length] * (800 // length)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), precision.autocast(mode, cpu)():
+        encoder.embed(ids)
+    counted = sum(size for size, _ in kept.values())
+    told = estimate.graph_bytes(config, 800, attended=length, mode=mode, device=cpu)
+    assert 0.5 * told < counted < 1.05 * told
 
 
 def test_another_tokenizer_is_refused(prepared, tmp_path):

@@ -21,7 +21,7 @@ import typer
 from torch.nn import functional as F
 from typer.testing import CliRunner
 
-from codesage import CodesageError, recipes
+from codesage import CodesageError, machine, recipes
 from codesage import tokenizer as tokenizers
 from codesage.corpus.tokens import tokenised as tokens_station
 from codesage.encoder.config import SIZES, Config
@@ -40,6 +40,7 @@ from codesage.training import (
     optimizers,
     options,
     precision,
+    processes,
     retrieval,
     schedule,
     uncompiled,
@@ -560,6 +561,21 @@ def test_updates_are_made_orthogonal():
     torch.manual_seed(0)
     values = torch.linalg.svdvals(muon.orthogonal(torch.randn(4, 30, 50), dtype=torch.float32))
     assert values.min() > 0.5 and values.max() < 1.5
+
+
+def test_a_container_has_the_memory_of_its_limit(tmp_path, monkeypatch):
+    whole = machine.memory()
+    limit, older = tmp_path / "memory.max", tmp_path / "limit_in_bytes"
+    monkeypatch.setattr(machine, "_LIMITS", (limit, older))
+    sizes = []
+    for text in ("max\n", f"{2**63 - 4096}\n", "1048576\n"):
+        limit.write_text(text)
+        sizes.append(machine.memory())
+    assert whole > 2**28 and sizes[0] == sizes[1] >= whole and sizes[2] == 2**20
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert processes.share_of_memory(torch.device("cpu")) == 2**18
+    monkeypatch.delattr(os, "sysconf")
+    assert machine.memory() == 0
 
 
 def test_estimates_count_what_the_paper_counts():

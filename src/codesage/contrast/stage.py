@@ -40,6 +40,9 @@ from codesage.training.metrics import FILE
 from codesage.training.schedule import require_finite
 
 POSITIVES = ("pairs", "dropout")
+_ROOM = 0.6  # share of the memory that the graphs of a batch may take together with weights and optimizer
+_SAMPLED = 8  # batches that an estimate looks at: those of a mixture differ
+_MICRO_TOKENS = 4_096  # of a batch that does not fit into memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,20 +253,28 @@ def expected(
 
     If the tokenizer is given, raises CodesageError as `run` does when settings, tokens and encoder do not fit each other.
     """
-    estimates, config = {}, encoder.config
+    estimates = {}
     for name, phase in settings.phases().items():
         if tokenizer is not None:
             check(phase, tokens, encoder.config, tokenizer)
         drawn = replace(phase.batches, neighbours=0)  # the size of a batch does not depend on it, and it needs a teacher
-        batch = Batches(tokens, drawn, consistent=prepared.keep, tokenizer=tokenizer, mined=prepared.mined).at(0)
-        step_tokens, pairs = len(batch.texts.ids) + len(batch.codes.ids), len(batch.pair_P)
-        depth = config.num_hidden_layers if phase.depth is None else phase.depth
-        blocks = step_tokens * estimate.flops_per_token(config, length=mean_length(batch)) * depth / config.num_hidden_layers
-        loss = 4 * (2 * pairs) ** 2 * config.vector_width  # every process computes that of all pairs
-        micro_tokens = phase.micro_tokens if phase.cached and phase.micro_tokens else step_tokens
-        step = estimate.Step(step_tokens, blocks + processes.world() * loss, micro_tokens)
-        estimates[name] = estimate.estimate(config, step, phase.loop, encoder.wte.weight.device)
+        batches = Batches(tokens, drawn, consistent=prepared.keep, tokenizer=tokenizer, mined=prepared.mined)
+        steps = [_work(encoder, phase, batches.at(number)) for number in range(min(_SAMPLED, phase.loop.steps))]
+        mean = [sum(getattr(step, name) for step in steps) / len(steps) for name in ("tokens", "flops")]
+        largest = max(steps, key=lambda step: min(step.tokens, step.micro_tokens))
+        step = replace(largest, tokens=round(mean[0]), flops=mean[1])
+        estimates[name] = estimate.estimate(encoder.config, step, phase.loop, encoder.wte.weight.device)
     return estimates
+
+
+def _work(encoder: Encoder, phase: Settings, batch: Batch) -> estimate.Step:
+    config, tokens = encoder.config, len(batch.texts.ids) + len(batch.codes.ids)
+    depth = config.num_hidden_layers if phase.depth is None else phase.depth
+    blocks = tokens * estimate.flops_per_token(config, length=mean_length(batch)) * depth / config.num_hidden_layers
+    loss = 4 * (2 * len(batch.pair_P)) ** 2 * config.vector_width  # every process computes that of all pairs
+    at_once, one_by_one = _cut(encoder, phase, stacked(batch.texts, batch.codes).lengths)
+    micro_tokens = min(at_once, tokens) if one_by_one and at_once else tokens
+    return estimate.Step(tokens, blocks + processes.world() * loss, micro_tokens, attended=mean_length(batch))
 
 
 def gradients(encoder: Encoder, settings: Settings, batch: Batch, *, larger: Larger | None = None) -> tuple[Tensor, int]:
@@ -276,10 +287,12 @@ def gradients(encoder: Encoder, settings: Settings, batch: Batch, *, larger: Lar
     twice = settings.positives == "dropout"
     if twice:
         documents = stacked(documents, documents)
-    rows = cached.micro_batches(documents.lengths.tolist(), tokens=settings.micro_tokens)
-    if processes.is_sharded(encoder):
-        most = max(processes.gather_objects(len(rows)))
-        rows = cached.micro_batches(documents.lengths.tolist(), tokens=settings.micro_tokens, at_least=most)
+    tokens, one_by_one = _cut(encoder, settings, documents.lengths)
+    rows = cached.micro_batches(documents.lengths.tolist(), tokens=tokens)
+    if processes.is_sharded(encoder):  # all processes call it equally often
+        counts, choices = zip(*processes.gather_objects((len(rows), one_by_one)), strict=True)
+        rows = cached.micro_batches(documents.lengths.tolist(), tokens=tokens, at_least=max(counts))
+        one_by_one = any(choices)
     loss = cached.backward(
         lambda micro: embed(encoder, taken(documents, micro), depth=settings.depth),
         rows,
@@ -289,10 +302,27 @@ def gradients(encoder: Encoder, settings: Settings, batch: Batch, *, larger: Lar
             teacher_PW=_on_device(batch.teacher_PW, encoder),
             larger_ND=larger.vectors(documents) if larger and settings.distil_weight else None,
         ),
-        cached=settings.cached,
+        cached=one_by_one,
         before=lambda last: processes.accumulate(encoder, last=last),
     )
     return loss, len(documents.ids)
+
+
+def _cut(encoder: Encoder, settings: Settings, length_N: np.ndarray) -> tuple[int, bool]:
+    """Tokens of a micro-batch (0: the whole batch), and whether one graph is kept at a time (contrast.cached).
+
+    These are the settings, unless memory cannot hold the graphs of a batch with documents of these lengths. Then one graph is
+    kept at a time, which gives the same gradients up to rounding.
+    """
+    if settings.depth == 0 or (settings.cached and settings.micro_tokens):
+        return settings.micro_tokens, settings.cached
+    config, device, tokens = encoder.config, encoder.wte.weight.device, int(length_N.sum())
+    room = _ROOM * processes.share_of_memory(device) - estimate.fixed_bytes(config)
+    attended = float((length_N**2).sum() / tokens)
+    needed = estimate.graph_bytes(config, tokens, attended=attended, mode=settings.loop.precision, device=device)
+    if not processes.share_of_memory(device) or needed <= room:
+        return settings.micro_tokens, settings.cached
+    return settings.micro_tokens or _MICRO_TOKENS, True
 
 
 def warm_up(encoder: Encoder, settings: Settings, batch: Batch, *, larger: Larger | None = None) -> None:

@@ -188,12 +188,13 @@ def dry_run(settings: Settings, tokens: Tokens, tokenizer: Tokenizer, *, before:
     batch, device = examples.Batches(tokens, settings.examples).at(0), processes.device()
     length, head_share = shape_of(batch)
     encoder, step_tokens = settings.encoder, len(batch.inputs_T)
-    hidden = head_share * min(step_tokens, settings.micro_tokens)
+    micro_tokens = min(step_tokens, settings.micro_tokens)
     step = estimate.Step(
         step_tokens,
         step_tokens * estimate.flops_per_token(encoder, head_share=head_share, length=length),
-        settings.micro_tokens,
-        chunk_floats(min(hidden, chunk_rows(device)), encoder.vocab_size),
+        micro_tokens,
+        chunk_floats(min(head_share * micro_tokens, chunk_rows(device)), encoder.vocab_size),
+        attended=length,
     )
     return estimate.estimate(encoder, step, settings.loop, device)
 

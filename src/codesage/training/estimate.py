@@ -88,6 +88,18 @@ def fixed_bytes(config: Config) -> int:
     return 4 * 4 * config.parameters()
 
 
+def graph_bytes(config: Config, tokens: float, *, attended: float, mode: str, device: torch.device) -> float:
+    """Memory of what backward needs of `tokens` tokens. `attended` is the mean number of tokens that a token attends to.
+
+    `mode` is that of training.precision. Floats count 4 bytes, of which bf16 needs half to three quarters. But on a CPU
+    attention in bf16 keeps its weights (encoder.model).
+    """
+    width, layers = config.hidden_size, config.num_hidden_layers
+    floats = layers * (10 * width + 2 * config.intermediate_size) + 6 * width
+    keeps_weights = device.type == "cpu" and precision.fast_dtype(mode, device) == torch.bfloat16
+    return tokens * (4 * floats + 2 * keeps_weights * layers * config.num_attention_heads * attended)
+
+
 def checkpoint_bytes(config: Config) -> int:
     """Size of one checkpoint: weights and two moments in fp32. Muon needs less, since it keeps one moment."""
     return 3 * 4 * config.parameters() + 1_000_000
@@ -140,8 +152,9 @@ class Step:
 
     tokens: int
     flops: float  # operations, in all processes
-    micro_tokens: int  # tokens computed at a time
+    micro_tokens: int  # tokens whose graph is kept at once, at most
     head_floats: float = 0.0  # floats that the loss over the vocabulary holds at once
+    attended: float = 0.0  # mean number of tokens that a token attends to
 
 
 def estimate(config: Config, step: Step, settings: Settings, device: torch.device) -> Estimate:
@@ -153,9 +166,8 @@ def estimate(config: Config, step: Step, settings: Settings, device: torch.devic
     step_seconds = step.flops / (usual_share(config, device) * processes.world() * peak) if peak else 0.0
     if settings.seconds and step_seconds:
         steps = min(steps, max(1, int(settings.seconds / step_seconds)))
-    micro, width = min(step.tokens, step.micro_tokens), config.hidden_size
-    kept = config.num_hidden_layers * (10 * width + 2 * config.intermediate_size)  # floats per token that backward needs
-    memory = fixed_bytes(config) + 4 * (micro * (kept + 6 * width) + step.head_floats)
+    graph = graph_bytes(config, step.micro_tokens, attended=step.attended, mode=settings.precision, device=device)
+    memory = fixed_bytes(config) + graph + 4 * step.head_floats
     disk = run_bytes(config, keep=settings.keep)
     return Estimate(config.parameters(), int(memory), disk, step.tokens, steps, peak, steps * step_seconds)
 

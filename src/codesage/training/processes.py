@@ -21,6 +21,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from codesage import machine
 from codesage.artifacts import publish
 from codesage.encoder.model import Encoder
 from codesage.errors import CodesageError
@@ -62,6 +63,11 @@ def device() -> torch.device:
 def memory(device: torch.device) -> float:
     """Memory of a GPU in bytes; 0 for other devices."""
     return float(torch.cuda.get_device_properties(device).total_memory) if device.type == "cuda" else 0.0
+
+
+def share_of_memory(device: torch.device) -> float:
+    """Memory in bytes that this process has on its device: processes of one machine share that of the CPU. 0: not known."""
+    return memory(device) if device.type != "cpu" else machine.memory() / int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def stop() -> None:
