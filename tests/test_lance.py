@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from codesage import CodesageError
+from codesage import CodesageError, walk
 from codesage.agents.commands import searched
 from codesage.search import files
 from codesage.search.clones import functions_of, grouped
@@ -280,6 +280,24 @@ def test_similar_code_in_a_store_is_that_of_the_local_index(made):
         stored.similar(store, "/etc/hosts", 1, ALL)
     with pytest.raises(CodesageError, match="view.py:99999 is in no chunk of lance://"):
         stored.similar(store, f"{root}/view.py", 99_999, ALL)
+
+
+def test_a_store_of_older_rules_shows_no_secrets(copied, monkeypatch):
+    folder, address, roots, encoder = copied
+    (folder / "prod.tfvars").write_text('db_password = "Zebra4Quoll9"\n')
+    (folder / "id_rsa").write_text("quagga = 4\n")
+    with monkeypatch.context() as earlier:
+        earlier.setattr(files, "holds_secret", lambda name, text: False)
+        earlier.setattr(walk, "is_secret", lambda name: False)
+        fill(address, roots, encoder, Local(encoder))
+    store = Store.open(address, encoder)
+    assert store.totals.files == 5
+    for query in ("Zebra4Quoll9", "quagga", "'Quoll9'", "="):
+        found = {hit.chunk.path.rpartition("/")[2] for hit in search_store(store, encoder, query, ALL, weak=True).hits}
+        assert not found & {"prod.tfvars", "id_rsa"} and (found or query == "=")
+    assert not search_store(store, encoder, "=", ALL).hits
+    hits = stored.similar(store, "code/notes.md", 1, ALL).hits
+    assert not {"prod.tfvars", "id_rsa"} & {hit.chunk.path.rpartition("/")[2] for hit in hits}
 
 
 def test_similar_code_of_the_languages_of_the_extra(tmp_path):

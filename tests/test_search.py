@@ -1079,6 +1079,36 @@ def test_a_search_says_how_many_files_were_erased(root, tmp_path, monkeypatch):
     assert lines == ["erased from the index, because today's rules take them for secret: 1 file"]
 
 
+def test_a_search_without_an_update_hides_what_todays_rules_take_for_secret(root, tmp_path, monkeypatch):
+    (root / "prod.tfvars").write_text('db_password = "Zebra4Quoll9"\n')
+    (root / "deploy.py").write_text(
+        "def deploy(host):\n    return connect(host, KEY)\n\n\n"
+        "def other(key):\n    key = '-----BEGIN RSA PRIVATE KEY-----\\n' + key\n    return key + key\n\n\n"
+        f"KEY = '-----BEGIN RSA PRIVATE KEY-----\\n{'MIIEow8B' * 8}'\n"
+    )
+    (root / "id_rsa").write_text("quagga = 4\n")
+    with monkeypatch.context() as earlier:
+        earlier.setattr(files, "holds_secret", lambda name, text: False)
+        earlier.setattr(codesage.walk, "is_secret", lambda name: False)
+        earlier.setattr(database, "rules_name", lambda: "of an earlier version")
+        earlier.setattr(indexes, "rules_name", lambda: "of an earlier version")
+        assert run("index", root, "--index-dir", tmp_path / "index").returncode == 0
+    old = ("--index-dir", tmp_path / "index", "--no-update")
+    line = "hidden, because today's rules take them for secret: 3 files; 'codesage index"
+    for query in ("Zebra4Quoll9", "deploy to a host", "quagga", "'Quoll9'", "id_rsa"):
+        answer = run("search", query, root, "--weak", *old, "--json")
+        assert line in answer.stderr and json.loads(answer.stdout)["results"]
+        for secret in ("Quoll9", "tfvars", "deploy", "MIIE", "quagga", "id_rsa"):
+            assert secret not in answer.stdout
+    assert run("search", "circle", root, *old, "-e", "quagga|Quoll|MIIE").returncode == 1
+    groups = run("clones", root, *old, "--threshold", "0.3", "--min-lines", "1")
+    assert line in groups.stderr and "deploy" not in groups.stdout
+    refused = run("similar", f"{root}/deploy.py:1", root, *old)
+    assert refused.returncode == 2 and "deploy.py is not compared: today's rules take it for secret" in refused.stderr
+    assert line not in run("search", "circle", root, "--index-dir", tmp_path / "index").stderr
+    assert line not in run("search", "circle", root, *old).stderr
+
+
 def test_search_starts_without_fcntl_and_prints_no_control_characters(root, tmp_path):
     program = "import sys; sys.modules['fcntl'] = None; import codesage.search.index, codesage.search.query"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

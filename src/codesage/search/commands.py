@@ -274,7 +274,7 @@ def clones(
         searcher = _searcher(paths, index_dir, model, update=not no_update, whole=True)
         answer = searcher.clones(where, threshold=threshold, min_lines=min_lines)
     groups = answer.groups
-    for lack in answer.partial:
+    for lack in (*answer.partial, *answer.hidden):
         _say(lack)
     if answer.left_out:
         _say(f"{answer.left_out:,} long functions are not compared, because they are indexed in parts")
@@ -440,7 +440,7 @@ class _Form:
         from codesage.search.refresh import say
         from codesage.search.show import as_json
 
-        for lack in answer.partial:
+        for lack in (*answer.partial, *answer.hidden):
             say(lack)
         records = (
             [

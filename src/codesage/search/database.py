@@ -112,6 +112,11 @@ def meta_of(connection: sqlite3.Connection) -> dict[str, str]:
     return dict(connection.execute("SELECT key, value FROM meta"))
 
 
+def has_todays_rules(connection: sqlite3.Connection) -> bool:
+    """Whether the files of an index were judged by today's rules for secrets."""
+    return meta_of(connection).get("secrets") == rules_name()
+
+
 def make(folder: Path, root: Path, encoder: Encoder, *, own: bool) -> None:
     """Create an empty index of `root` if there is none. CodesageError for a folder with other files that is not our `own`."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -250,7 +250,7 @@ class Index:
     @property
     def _has_todays_rules(self) -> bool:
         """Whether the files were judged by today's rules for secrets."""
-        return database.meta_of(self.connection).get("secrets") == rules_name()
+        return database.has_todays_rules(self.connection)
 
     def _new_secrets(self, changed: list[File]) -> list[str]:
         """The indexed files that the rules of an earlier version did not take for secret."""

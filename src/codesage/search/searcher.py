@@ -42,6 +42,7 @@ class Answer:
     files: int  # indexed, in all places
     unused_filters: list[str]  # options of the filter that no file of any place passes
     faults: list[CodesageError] = field(default_factory=list)  # of paths that could not be searched, if others could
+    hidden: Sequence[str] = ()  # how many files of an index are secret by today's rules, with the command that erases them
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ class Groups:
     files: int = 0  # as in Answer
     unused_filters: Sequence[str] = ()  # as in Answer
     faults: list[CodesageError] = field(default_factory=list)  # as in Answer
+    hidden: Sequence[str] = ()  # as in Answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,7 @@ class Searcher:
 
     def clones(self, where: Filter = ALL, *, threshold: float = CLONE_SIMILARITY, min_lines: int = CLONE_LINES) -> Groups:
         """Groups of functions that do the same, in one place or in several; the settings are those of search.clones."""
-        chunks, vectors, partial, faults, left_out, files = [], [], [], [], 0, 0
+        chunks, vectors, partial, hidden, faults, left_out, files = [], [], [], [], [], 0, 0
         unused_filters = None
         together = self._by_index()
         for places in together:
@@ -138,15 +140,16 @@ class Searcher:
                     vectors.append(functions.vectors_ND)
                     left_out += functions.left_out
                 files += index.status().files
+                hidden += self._hidden(index, places[0])
                 if lack := lacking(index):
                     partial.append(f"{lack}: functions in them are left out; '{self._index_command(places[0])}' completes it")
         if len(faults) == len(together):
             raise faults[0]
         groups = grouped(chunks, np.concatenate(vectors), threshold)
-        return Groups(groups, partial, left_out, files, sorted(unused_filters or ()), [*self.faults, *faults])
+        return Groups(groups, partial, left_out, files, sorted(unused_filters or ()), [*self.faults, *faults], hidden)
 
     def _answer(self, query_index: Callable[[Index, Filter], list[Hit]], where: Filter, top: int) -> Answer:
-        lists, partial, files, stale, unused_filters, faults = [], [], 0, set(), None, []
+        lists, partial, hidden, files, stale, unused_filters, faults = [], [], [], 0, set(), None, []
         together = self._by_index()
         for places in together:
             parts = [(place, replace(where, below=place.below, named=place.read_by_globs())) for place in places]
@@ -163,10 +166,11 @@ class Searcher:
                         f"'{self._index_command(places[0])}' completes it"
                     )
                 files += index.status().files
+                hidden += self._hidden(index, places[0])
         if len(faults) == len(together):
             raise faults[0]
         faults = [*self.faults, *faults]
-        return Answer(merged(lists)[:top], partial, frozenset(stale), files, sorted(unused_filters or ()), faults)
+        return Answer(merged(lists)[:top], partial, frozenset(stale), files, sorted(unused_filters or ()), faults, hidden)
 
     def _by_index(self) -> list[list[Place]]:
         """The places of each index, so that many files of one folder update it once."""
@@ -178,6 +182,13 @@ class Searcher:
     def _index_command(self, place: Place) -> str:
         """The command that indexes a place in full."""
         return index_command(place.root, self.encoder, self.index_dir)
+
+    def _hidden(self, index: Index, place: Place) -> list[str]:
+        """A line on the files that no answer shows, if there are any."""
+        if not (hidden := index.view().hidden):
+            return []
+        files = f"{hidden:,} {'files' if hidden > 1 else 'file'}"
+        return [f"hidden, because today's rules take them for secret: {files}; '{self._index_command(place)}' erases them"]
 
     @contextmanager
     def opened(self, place: Place) -> Iterator[Index]:

@@ -54,6 +54,8 @@ def subject_at(index: Index, path: str, line: int, encoder: Encoder | None = Non
         if rows is None:
             raise CodesageError(_no_code_at(index, path, line, typed or path))
         view = index.view()
+        if rows[0] not in view.positions:
+            raise CodesageError(f"{typed or path} is not compared: today's rules take it for secret")
         position, (chunk,) = view.positions[rows[0]], index.chunks_of([rows[0]])
     vectors_PD = None
     if view.encoded_N[position]:

@@ -1,7 +1,8 @@
 """One state of an index in memory, which every query reads. It is loaded once and kept until the index changes.
 
 In: a connection. Out: columns by position of the chunk, and the float32 vectors of all pieces, those of a chunk together. A
-chunk that is not encoded yet has one row of zeros there, and its static vector beside (search.statics).
+chunk that is not encoded yet has one row of zeros there, and its static vector beside (search.statics). Files that were indexed
+by an earlier version, and are secret by today's rules, are left out until an update erases them.
 """
 
 import sqlite3
@@ -15,14 +16,16 @@ from pathlib import Path
 import numpy as np
 
 from codesage.encoder.centring import means_of_sums, minus_means
-from codesage.search.database import meta_of
+from codesage.search.database import has_todays_rules, meta_of
 from codesage.search.kinds import kinds_of
 from codesage.search.postings import Postings
 from codesage.search.ranking import best
 from codesage.search.scan import Scan
+from codesage.search.secrets import holds_secret
 from codesage.search.statics import table_name
-from codesage.search.texts import Blocks
+from codesage.search.texts import Blocks, read
 from codesage.search.vectors import restored
+from codesage.walk import is_secret
 
 _SCAN_QUERIES, _SCAN_PIECES = 2, 4_096  # from so many queries and pieces on, a scan saves time
 _BLOCK = 64  # values of which only the highest is looked at
@@ -43,6 +46,7 @@ class View:
     starts_N: np.ndarray  # first piece of each chunk
     encoded_N: np.ndarray  # bool: the vectors are those of the encoder
     statics_ND: np.ndarray | None  # unit length, zeros where there is none; None where every chunk is encoded
+    hidden: int = 0  # files that are left out, because today's rules take them for secret
     queries: list[int] = field(default_factory=lambda: [0])  # their number so far
     texts: Blocks = field(default_factory=dict)  # those that were read, see search.texts
     floors: dict[str, float] = field(default_factory=dict)  # see search.floor, by model
@@ -249,6 +253,9 @@ def load(connection: sqlite3.Connection, width: int) -> View:
     """Read the state that the connection sees."""
     files = {number: own for number, *own in connection.execute("SELECT id, path, language FROM files")}
     rows = connection.execute("SELECT id, file, kind, name, words FROM spans ORDER BY id").fetchall()
+    hidden = set() if has_todays_rules(connection) else _secret(connection, {file: path for file, (path, _) in files.items()})
+    if hidden:
+        rows = [row for row in rows if row[1] not in hidden]
     numbers, owners, kinds, names, lengths = zip(*rows, strict=True) if rows else [()] * 5
     numbers_N = np.array(numbers, np.int64)
     vectors_PD, starts_N, encoded_N = _vectors(connection, numbers_N, width)
@@ -263,12 +270,29 @@ def load(connection: sqlite3.Connection, width: int) -> View:
         starts_N,
         encoded_N,
         None if encoded_N.all() else _statics(connection, numbers_N),
+        len(hidden),
     )
+
+
+def _secret(connection: sqlite3.Connection, paths: dict[int, str]) -> set[int]:
+    """The numbers of the files whose paths or indexed texts are secret by today's rules."""
+    numbers_by_file: dict[int, list[int]] = defaultdict(list)
+    for number, file in connection.execute("SELECT id, file FROM spans ORDER BY file, start_line, id"):
+        numbers_by_file[file].append(number)
+
+    def text(numbers: list[int]) -> str:
+        held = read(connection, numbers)
+        return "\n".join(held[number] for number in numbers)
+
+    return {
+        file for file, numbers in numbers_by_file.items() if is_secret(paths[file]) or holds_secret(paths[file], text(numbers))
+    }
 
 
 def _vectors(connection: sqlite3.Connection, numbers_N: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Vectors of the pieces of all chunks, the first piece of each chunk, and which chunks are encoded."""
     pieces = _table(connection, "SELECT chunk, row FROM pieces ORDER BY chunk, part")
+    pieces = pieces[np.isin(pieces[:, 0], numbers_N)]  # without those of hidden files
     stored = connection.execute("SELECT row, vector FROM vectors ORDER BY row").fetchall()
     rows = np.array([row for row, _ in stored], np.int64)
     vectors = restored(np.frombuffer(b"".join(vector for _, vector in stored), np.int8).reshape(-1, width))
@@ -292,8 +316,9 @@ def _statics(connection: sqlite3.Connection, numbers_N: np.ndarray) -> np.ndarra
         return np.zeros((len(numbers_N), 0), np.float32)
     chunks = np.array([chunk for chunk, _ in stored], np.int64)
     rows = np.frombuffer(b"".join(vector for _, vector in stored), np.int8).reshape(len(chunks), -1)
+    there = np.isin(chunks, numbers_N)  # without those of hidden files
     statics_ND = np.zeros((len(numbers_N), rows.shape[1]), np.float32)
-    statics_ND[np.searchsorted(numbers_N, chunks)] = restored(rows)
+    statics_ND[np.searchsorted(numbers_N, chunks[there])] = restored(rows[there])
     return statics_ND
 
 

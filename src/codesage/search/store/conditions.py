@@ -14,7 +14,9 @@ from codesage.search.files import read
 from codesage.search.filters import TYPES, Filter
 from codesage.search.folders import command
 from codesage.search.remote import is_url, public
+from codesage.search.secrets import holds_secret
 from codesage.search.store.table import EXACT_UP_TO, Store, all_of, listed, quoted
+from codesage.walk import is_secret
 
 
 def conditions_of(where: Filter) -> list[str]:
@@ -30,8 +32,13 @@ def _of_type(name: str) -> str:
 
 
 def passes(where: Filter, row: dict) -> bool:
-    """Whether a row passes what LanceDB does not check of a filter."""
+    """Whether a row passes what LanceDB does not check of a filter, and holds no secret by today's rules.
+
+    A store may have been filled by the rules of an earlier version.
+    """
     if where.globs is not None and not where.globs.allow(row["path"]):
+        return False
+    if is_secret(row["path"]) or holds_secret(row["path"], row["text"]):
         return False
     return not where.patterns or bool(where.patterns.found_in([(0, row["text"])]))
 
