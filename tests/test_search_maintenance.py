@@ -9,20 +9,23 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from codesage import CodesageError
 from codesage.encoder.folders import BUNDLED, BUNDLED_MODELS
 from codesage.records import Chunk, Document
+from codesage.search import database
 from codesage.search.chunks import chunks, definitions
 from codesage.search.clones import grouped, groups_of
 from codesage.search.folders import command, default_folder, index_command
 from codesage.search.index import Index
-from codesage.search.maintenance import _index_findings, checked, kept_indexes
+from codesage.search.maintenance import _index_findings, checked, kept_indexes, remove
 from codesage.search.places import Place
 from codesage.search.refresh import refresh
 from codesage.search.searcher import Searcher
@@ -394,3 +397,76 @@ def test_an_index_that_is_being_written_is_not_cleared_and_its_code_is_named(roo
         done = run("clear")
     assert (done.returncode, done.stderr) == (2, f"codesage: another process is indexing {root}: wait for it\n")
     assert kept_indexes() and run("clear").returncode == 0 and not kept_indexes()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows deletes no file that a process has open")
+def test_who_waits_while_an_index_is_removed_shares_its_lock_with_nobody(root, monkeypatch):
+    run("index")
+    (kept,) = kept_indexes()
+    (kept.folder / "thesis.txt").write_text("so the folder stays")
+    has_it, done, unlink = threading.Event(), threading.Event(), Path.unlink
+
+    def wait_for_lock():
+        with database.lock(kept.folder, root, seconds=10):
+            has_it.set()
+            done.wait(60)
+
+    waiting = threading.Thread(target=wait_for_lock)
+
+    def delete(path, missing_ok=False):
+        if path.name == "lock" and not waiting.ident:
+            waiting.start()
+            has_it.wait(0.3)
+        unlink(path, missing_ok=missing_ok)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", delete)
+        remove(kept)
+    assert has_it.wait(10)
+    with pytest.raises(database.Busy), database.lock(kept.folder, root, seconds=0):
+        pass
+    done.set()
+    waiting.join()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows deletes no file that a process has open")
+def test_a_lock_whose_file_was_deleted_meanwhile_is_taken_again(root, tmp_path, monkeypatch):
+    """As versions of filelock that do not look at the file again give it."""
+    taken = []
+
+    class Late(FileLock):
+        def acquire(self, *arguments, **options):
+            held = super().acquire(*arguments, **options)
+            taken.append(self)
+            if len(taken) == 1:
+                (tmp_path / "lock").unlink()
+            return held
+
+    (tmp_path / "lock").touch()
+    with monkeypatch.context() as patch:
+        patch.setattr("filelock.FileLock", Late)
+        with database.lock(tmp_path, root), pytest.raises(Timeout):
+            FileLock(tmp_path / "lock").acquire(timeout=0)
+    assert len(taken) == 2 and not taken[0].is_locked
+
+
+def test_removing_a_folder_that_another_process_uses_again_is_no_error(root, monkeypatch):
+    run("index")
+    (kept,) = kept_indexes()
+
+    def rmdir(folder):
+        (folder / "lock").touch()
+        os.rmdir(folder)
+
+    monkeypatch.setattr(Path, "rmdir", rmdir)
+    assert remove(kept) > 0 and not kept_indexes()
+
+
+def test_an_update_whose_index_is_removed_says_so(root):
+    run("index")
+    (kept,) = kept_indexes()
+    with closing(Index.open(root, folder=None, encoder=ENCODER)) as index:
+        remove(kept)
+        assert not kept.folder.exists()
+        with pytest.raises(CodesageError, match="was rebuilt meanwhile: run the command again"):
+            index.update(ENCODER)

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from codesage.errors import CodesageError
 from codesage.records import Encoder
@@ -21,8 +22,11 @@ from codesage.search.folders import real_path
 from codesage.search.secrets import rules_name
 from codesage.search.statics import table_name
 
+if TYPE_CHECKING:
+    from filelock import FileLock
+
 SCHEMA = "5"
-DATABASE = "index.sqlite"
+DATABASE, LOCK = "index.sqlite", "lock"
 FILES = ("index.sqlite-wal", "index.sqlite-shm", checksums.NAME, DATABASE, "vectors.f16")  # the last is of version 1
 _PATIENCE = 0.5  # seconds: a process that finds nothing new is done sooner
 _REASON = 200  # letters of SQLite's own words in a message
@@ -125,11 +129,12 @@ def make(folder: Path, root: Path, encoder: Encoder, *, own: bool) -> None:
     end = time.monotonic() + _PATIENCE_TO_MAKE
     while not (folder / DATABASE).exists():
         try:
+            folder.mkdir(parents=True, exist_ok=True)
             with lock(folder, root, seconds=_PAUSE):
                 if not (folder / DATABASE).exists():
                     _unlink(folder)  # the journal of a database that was lost would be read into the new one
                     create(folder / DATABASE, root, encoder)
-        except Busy:  # the process that makes it keeps the lock while it fills it
+        except (Busy, FileNotFoundError):  # another process keeps the lock while it fills the index, or has removed the folder
             if time.monotonic() >= end and not (folder / DATABASE).exists():
                 raise
     _private(folder)
@@ -198,11 +203,11 @@ def _holds_older(folder: Path, root: Path) -> bool:
         return is_older(meta_of(connection), root)
 
 
-def remove(folder: Path, root: Path) -> bool:
-    """Delete an index and no other files in its folder. Returns False if there is none."""
+def remove(folder: Path, root: Path, *, lock_too: bool = False) -> bool:
+    """Delete an index and no other files in its folder, with `lock_too` also the file of its lock. False if there is none."""
     if not (folder / DATABASE).exists():
         return False
-    with lock(folder, root):
+    with lock(folder, root, delete=lock_too):
         _unlink(folder)
     return True
 
@@ -215,7 +220,7 @@ def _unlink(folder: Path) -> None:
 
 def _require_own(folder: Path) -> None:
     """CodesageError if a folder without an index holds other files, which may be the user's."""
-    foreign = [path.name for path in folder.iterdir() if path.name not in ("lock", *FILES) and ".new-" not in path.name]
+    foreign = [path.name for path in folder.iterdir() if path.name not in (LOCK, *FILES) and ".new-" not in path.name]
     if foreign:
         raise CodesageError(f"{folder} is not an index, it holds {foreign[0]}: give a new folder with --index-dir")
 
@@ -233,19 +238,38 @@ def _restrict(path: Path, mode: int) -> None:
 
 
 @contextmanager
-def lock(folder: Path, root: Path, *, seconds: float = _PATIENCE) -> Iterator[None]:
-    """Only one process at a time runs the block. Busy when another one does so for longer than `seconds` (-1: wait for it)."""
-    from filelock import FileLock, Timeout  # not needed to read files (search.reader)
+def lock(folder: Path, root: Path, *, seconds: float = _PATIENCE, delete: bool = False) -> Iterator[None]:
+    """Only one process at a time runs the block. Busy when another one does so for longer than `seconds` (-1: wait for it).
 
-    file_lock = FileLock(folder / "lock")
-    try:
-        file_lock.acquire(timeout=seconds, poll_interval=_PAUSE)
-    except Timeout:
-        raise Busy(f"another process is indexing {root}: wait for it") from None
+    `delete`: the file of the lock goes at the end. POSIX lets its holder delete it, and whoever waits for it takes the next one
+    (`_held`). Windows lets nobody delete it while a process has it open, so it goes after the lock, if no other process waits.
+    """
+    file = folder / LOCK
+    held = _held(file, root, seconds)
     try:
         yield
     finally:
-        file_lock.release()
+        if delete and os.name != "nt":
+            file.unlink(missing_ok=True)
+        held.release()
+        if delete and os.name == "nt":
+            with suppress(OSError):
+                file.unlink()
+
+
+def _held(file: Path, root: Path, seconds: float) -> "FileLock":
+    """The lock of a file that is still there: who held it before may have deleted it between our opening and locking it."""
+    from filelock import FileLock, Timeout  # not needed to read files (search.reader)
+
+    while True:
+        before, held = _identity(file), FileLock(file)
+        try:
+            held.acquire(timeout=seconds, poll_interval=_PAUSE)
+        except Timeout:
+            raise Busy(f"another process is indexing {root}: wait for it") from None
+        if os.name == "nt" or before in (None, _identity(file)):
+            return held
+        held.release()
 
 
 def failure(error: Exception, folder: Path, repair: str) -> CodesageError:

@@ -16,7 +16,7 @@ from codesage.errors import CodesageError
 from codesage.languages import language_named, searched_language
 from codesage.records import Document
 from codesage.search import notebooks
-from codesage.search.database import DATABASE, FILES
+from codesage.search.database import DATABASE, FILES, LOCK
 from codesage.search.kinds import content_of, kind_of, order_of
 from codesage.search.secrets import holds_secret
 from codesage.walk import MAX_BYTES, MAX_LINE, Skipped, Text, is_utf16, name_of, read_text, text_of, walk, with_line_feeds
@@ -102,7 +102,7 @@ def holds(root: Path, path: Path) -> bool:
 
 def is_of_index(path: Path) -> bool:
     """Whether a file belongs to an index, which may lie in the tree that it is of."""
-    return path.name in ("lock", *FILES) and os.path.exists(path.with_name(DATABASE))
+    return path.name in (LOCK, *FILES) and os.path.exists(path.with_name(DATABASE))
 
 
 def read(path: Path, name: str) -> Source:

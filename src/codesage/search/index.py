@@ -208,6 +208,7 @@ class Index:
             raise
         except (sqlite3.Error, OSError) as error:
             self.connection.rollback()
+            self._require_current()
             failure = database.failure(error, self.folder, self._repair)
             if isinstance(failure, Unwritable) and not any(self._changes()) and (seconds is not None or not self.unencoded):
                 return Counter(read=0, gone=0)

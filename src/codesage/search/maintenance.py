@@ -3,6 +3,7 @@
 In: paths, or nothing for everything. Out: folders with their sizes, findings with their remedies, models with their figures.
 """
 
+import errno
 import importlib.util
 import os
 import shutil
@@ -128,12 +129,12 @@ def remove(kept: Kept) -> int:
     folder = kept.folder
     size = sum((folder / name).stat().st_size for name in database.FILES if (folder / name).exists())
     try:
-        database.remove(folder, Path(kept.root or folder))
-        (folder / "lock").unlink(missing_ok=True)
+        database.remove(folder, Path(kept.root or folder), lock_too=True)
         if not any(folder.iterdir()):
             folder.rmdir()
     except OSError as error:
-        raise database.failure(error, folder, "") from None
+        if error.errno not in (errno.ENOENT, errno.ENOTEMPTY):  # another process has removed the folder, or begins a new index
+            raise database.failure(error, folder, "") from None
     return size
 
 
