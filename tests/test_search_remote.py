@@ -1,10 +1,13 @@
 """Addresses of git repositories and named workspaces as paths."""
 
 import subprocess
+import threading
 
 import pytest
+from filelock import FileLock
 
 from codesage import CodesageError
+from codesage.search import remote
 from codesage.search.maintenance import kept_indexes
 from codesage.search.remote import cloned, clones_folder, is_url, set_workspace, workspaces
 from command_line import run
@@ -165,3 +168,24 @@ def test_workspaces_name_several_paths(origin, root, tmp_path, monkeypatch):
     assert workspaces() == {}
     (tmp_path / "config/codesage/workspaces.json").write_text("[1]")
     assert "workspaces.json cannot be read" in run("workspace", "list").stderr
+
+
+def test_workspaces_that_are_added_at_the_same_time_are_all_kept(root, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    other, write = threading.Thread(target=set_workspace, args=("other", ["docs"])), remote.write_whole
+
+    def write_late(*arguments, **options):
+        if not other.ident:
+            other.start()
+            other.join(0.3)
+        write(*arguments, **options)
+
+    monkeypatch.setattr(remote, "write_whole", write_late)
+    set_workspace("mine", ["src"])
+    other.join()
+    assert workspaces() == {"mine": [str(root / "src")], "other": [str(root / "docs")]}
+    monkeypatch.setattr(remote, "_PATIENCE", 0.0)
+    with FileLock(tmp_path / "config/codesage/workspaces.json.lock"):
+        refused = run("workspace", "remove", "mine")
+    assert refused.returncode == 2 and refused.stderr.count("\n") == 1
+    assert "another process is writing" in refused.stderr and len(workspaces()) == 2

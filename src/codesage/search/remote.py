@@ -20,6 +20,7 @@ from codesage.search.folders import command
 
 _URL = re.compile(r"(https?|ssh|git|file)://\S+|[\w.-]+@[\w.-]+:\S+")
 _NAME = re.compile(r"[\w.-]+")
+_PATIENCE = 5.0  # seconds: to write the workspaces takes a moment
 _SAFE = ("-c", "protocol.ext.allow=never", "-c", f"core.hooksPath={os.devnull}", "-c", "core.symlinks=false")
 
 
@@ -107,20 +108,25 @@ def workspaces() -> dict[str, list[str]]:
 
 def set_workspace(name: str, paths: list[str]) -> None:
     """Set the paths of a workspace, or remove it if there are none. CodesageError for an invalid name or path."""
+    from filelock import FileLock, Timeout
+
     name = name.removeprefix("@")
-    held = workspaces()
     if not _NAME.fullmatch(name):
         raise CodesageError(f"{name!r} is not a valid name of a workspace: expected letters, digits, '.', '-' and '_'")
-    if not paths and name not in held:
+    if not paths and name not in workspaces():
         raise CodesageError(f"there is no workspace {name}: 'codesage workspace list' lists them")
     for path in paths:
         if not is_url(path) and not os.path.exists(path):
             raise CodesageError(f"{path}: no such file or folder: give a path that exists")
-    held[name] = [path if is_url(path) else str(Path(path).resolve()) for path in paths]
     file = _file()
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(file, json.dumps({key: value for key, value in held.items() if value}, indent=1) + "\n", mode=0o600)
+        with FileLock(f"{file}.lock", timeout=_PATIENCE):  # else a workspace that another process adds meanwhile would be lost
+            held = workspaces()
+            held[name] = [path if is_url(path) else str(Path(path).resolve()) for path in paths]
+            write_whole(file, json.dumps({key: value for key, value in held.items() if value}, indent=1) + "\n", mode=0o600)
+    except Timeout:
+        raise CodesageError(f"another process is writing {file}: run the command again") from None
     except OSError as error:
         raise CodesageError(f"{file} cannot be written ({error.strerror or error}): make its folder writable") from None
 
