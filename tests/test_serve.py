@@ -1,8 +1,10 @@
 """The HTTP server, tested with the openai client, plain sockets and a browser; batching, refusals, and a full queue."""
 
+import ast
 import asyncio
 import base64
 import errno
+import importlib
 import re
 import shutil
 import socket
@@ -716,6 +718,51 @@ def test_versions_of_uvicorn_that_keep_a_body_as_bytes_answer_a_second_request(m
         assert b" 200 " in client.recv(1000)
         client.sendall(REQUEST)
         assert b" 200 " in client.recv(1000)
+
+
+def test_all_that_connections_use_of_uvicorn_is_checked():
+    """As the code names it: on itself, its base, the answer of a request, and the server."""
+    from codesage.serve import connections
+
+    named = {one.__name__: set(names.split()) for one, names in connections._USED.items()}
+    protocol, _, server = (
+        next(part for part in ast.walk(tree) if isinstance(part, ast.ClassDef) and part.name == name)
+        for tree in [ast.parse(Path(connections.__file__).read_text())]
+        for name in ("LimitedProtocol", "_Transport", "_Server")
+    )
+
+    def used(tree, of):
+        return {part.attr for part in ast.walk(tree) if isinstance(part, ast.Attribute) and ast.unparse(part.value) == of}
+
+    own = set(vars(connections.LimitedProtocol))
+    called = {"shutdown"}  # by the server of uvicorn
+    assert (used(protocol, "self") - own) | used(protocol, "super()") | called == named["H11Protocol"]
+    assert used(protocol, "self.cycle") == named["RequestResponseCycle"]
+    assert used(server, "self") | used(server, "super()") == named["Server"]
+    assert used(server, "self.server_state") == named["ServerState"]
+
+
+def test_a_version_of_uvicorn_that_lacks_something_is_refused(monkeypatch):
+    from codesage.serve import connections
+
+    class Later:
+        def __init__(self):
+            self.connection = self.cycle = None
+
+        def on_response_complete(self):
+            pass
+
+    later = {Later: "on_response_complete _unset_keepalive_if_required cycle conn"}
+    monkeypatch.setattr(connections, "_USED", later)
+    monkeypatch.setattr(connections.uvicorn, "__version__", "9.9")
+    with pytest.raises(CodesageError) as refused:
+        connections.server_of(None, host="127.0.0.1", port=1)
+    what = "Later._unset_keepalive_if_required, Later.conn"
+    assert str(refused.value) == f"uvicorn 9.9 lacks what limits slow clients ({what}): pip install 'uvicorn>=0.30,<0.55'"
+    assert connections._TESTED in (Path(__file__).parents[1] / "pyproject.toml").read_text()
+    monkeypatch.delattr("uvicorn.protocols.http.h11_impl.RequestResponseCycle")
+    with pytest.raises(CodesageError, match="this version of uvicorn does not fit .*RequestResponseCycle"):
+        importlib.reload(connections)
 
 
 def test_a_client_that_does_not_read_is_cut_off_and_one_that_reads_is_not():

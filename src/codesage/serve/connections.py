@@ -4,6 +4,7 @@ In: an ASGI application, and the bytes of connections, for uvicorn. Out: its ans
 without a limit, and closes a connection while a request may be arriving on it. Here, a connection that owes something is closed
 if it takes too long, or if it waits longest among too many. It owes the head of a request, the rest of a request that has been
 answered already, or, after an answer, the next request. Nothing is closed before all that has arrived is read.
+All this rests on parts of uvicorn that it does not document (`_USED`). `server_of` refuses a version that lacks one.
 """
 
 import asyncio
@@ -14,9 +15,27 @@ from typing import Any, ClassVar
 
 import h11
 import uvicorn
-from uvicorn.protocols.http.flow_control import CLOSE_HEADER
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from codesage.errors import CodesageError
+
+_TESTED = "uvicorn>=0.30,<0.55"  # as in pyproject.toml
+
+try:
+    from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+    from uvicorn.server import ServerState
+except ImportError as error:
+    raise CodesageError(f"this version of uvicorn does not fit ({error}): pip install '{_TESTED}'") from None
+
+_USED = {
+    H11Protocol: (
+        "connection_made data_received send_400_response on_response_complete shutdown connection_lost pause_writing "
+        "resume_writing _unset_keepalive_if_required conn cycle flow loop transport"
+    ),
+    RequestResponseCycle: "body default_headers keep_alive response_complete response_started",
+    ServerState: "tasks",
+    uvicorn.Server: "shutdown server_state",
+}
+_CLOSE = (b"connection", b"close")
 MOST = 768  # connections that uvicorn serves at a time; it refuses more
 _TOLD_SECONDS = 100  # that clients may keep a connection without a request: less than the server does
 _GRACE = 30  # seconds in which a server that stops answers the requests that it has taken
@@ -160,8 +179,8 @@ class LimitedProtocol(H11Protocol):
         if self.cycle is None or self.cycle.response_complete:
             return
         self.cycle.keep_alive = False
-        if not self.cycle.response_started and CLOSE_HEADER not in self.cycle.default_headers:
-            self.cycle.default_headers = [*self.cycle.default_headers, CLOSE_HEADER]
+        if not self.cycle.response_started and _CLOSE not in self.cycle.default_headers:
+            self.cycle.default_headers = [*self.cycle.default_headers, _CLOSE]
 
     def _stop_waiting(self) -> None:
         self.waiting.pop(self, None)
@@ -215,7 +234,14 @@ class _Server(uvicorn.Server):
 
 
 def server_of(app: Callable, *, host: str, port: int, log_level: str = "warning", **more: Any) -> uvicorn.Server:
-    """A server of an application, which runs until the process is told to stop. `more`: other options of uvicorn."""
+    """A server of an application, which runs until the process is told to stop. `more`: other options of uvicorn.
+
+    CodesageError when this version of uvicorn lacks what the limits rest on: without them, slow clients could block the server.
+    """
+    if lacking := _lacking():
+        raise CodesageError(
+            f"uvicorn {uvicorn.__version__} lacks what limits slow clients ({', '.join(lacking)}): pip install '{_TESTED}'"
+        )
     options = {
         "http": LimitedProtocol,
         "ws": "none",
@@ -225,6 +251,16 @@ def server_of(app: Callable, *, host: str, port: int, log_level: str = "warning"
         "headers": [("Keep-Alive", f"timeout={_TOLD_SECONDS}")],
     }
     return _Server(uvicorn.Config(app, host=host, port=port, log_level=log_level, **options | more))
+
+
+def _lacking() -> list[str]:
+    """What of `_USED` this version of uvicorn does not have: as a method, or as an attribute in the code of one."""
+
+    def has(one: type, name: str) -> bool:
+        codes = (getattr(method, "__code__", None) for method in vars(one).values())
+        return hasattr(one, name) or any(name in code.co_names for code in codes if code)
+
+    return [f"{one.__name__}.{name}" for one, names in _USED.items() for name in names.split() if not has(one, name)]
 
 
 def _readable(transport: asyncio.Transport) -> bool:
