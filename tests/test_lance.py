@@ -10,7 +10,7 @@ import pytest
 
 from codesage import CodesageError, walk
 from codesage.agents.commands import searched
-from codesage.search import files
+from codesage.search import files, patterns
 from codesage.search.clones import functions_of, grouped
 from codesage.search.filters import ALL, filter_of
 from codesage.search.index import Index
@@ -199,6 +199,14 @@ def test_words_of_a_store_count_as_in_a_local_index(tmp_path):
     hits = _answers(store, "quokka second").hits
     assert hits[0].parts["words in file"] == 0.3 and [hit.tier for hit in hits] == ["encoder"] * len(hits)
     assert [hit.tier for hit in _answers(store, "quokka", dense_weight=0.0).hits] == ["words"] * 2
+
+
+def test_a_store_limits_the_time_of_patterns_for_many_rows_at_once(made, monkeypatch):
+    _, _, store = made
+    timers = []
+    monkeypatch.setattr(patterns.signal, "setitimer", lambda which, seconds: timers.append(seconds))
+    found = search_store(store, Counting(), "fuse rankings", filter_of(patterns=["return"]), top=20)
+    assert len(found.hits) == 20 and 0 < len(timers) <= 8
 
 
 def test_with_more_chunks_than_are_compared_the_best_by_words_are(tmp_path, monkeypatch):

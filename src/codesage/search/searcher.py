@@ -126,51 +126,53 @@ class Searcher:
 
     def clones(self, where: Filter = ALL, *, threshold: float = CLONE_SIMILARITY, min_lines: int = CLONE_LINES) -> Groups:
         """Groups of functions that do the same, in one place or in several; the settings are those of search.clones."""
-        chunks, vectors, partial, hidden, faults, left_out, files = [], [], [], [], [], 0, 0
-        unused_filters = None
-        together = self._by_index()
-        for places in together:
-            parts = [(place, replace(where, below=place.below, named=place.read_by_globs())) for place in places]
-            with collected(faults), self.opened(places[0]) as index:
-                for place, narrowed in parts:
-                    functions = functions_of(index, where=narrowed, min_lines=min_lines)
-                    unused = set(narrowed.unused(index.view())) if not functions.chunks else set()
-                    unused_filters = unused if unused_filters is None else unused_filters & unused
-                    chunks += [replace(chunk, path=place.shown(chunk.path)) for chunk in functions.chunks]
-                    vectors.append(functions.vectors_ND)
-                    left_out += functions.left_out
-                files += index.status().files
-                hidden += self._hidden(index, places[0])
-                if lack := lacking(index):
-                    partial.append(f"{lack}: functions in them are left out; '{self._index_command(places[0])}' completes it")
-        if len(faults) == len(together):
-            raise faults[0]
+        chunks, vectors, left_out = [], [], []
+
+        def add(index: Index, place: Place, narrowed: Filter) -> bool:
+            functions = functions_of(index, where=narrowed, min_lines=min_lines)
+            chunks.extend(replace(chunk, path=place.shown(chunk.path)) for chunk in functions.chunks)
+            vectors.append(functions.vectors_ND)
+            left_out.append(functions.left_out)
+            return bool(functions.chunks)
+
+        asked = self._asked(add, where, "functions in them are left out")
         groups = grouped(chunks, np.concatenate(vectors), threshold)
-        return Groups(groups, partial, left_out, files, sorted(unused_filters or ()), [*self.faults, *faults], hidden)
+        return Groups(groups, asked.partial, sum(left_out), asked.files, asked.unused_filters, asked.faults, asked.hidden)
 
     def _answer(self, query_index: Callable[[Index, Filter], list[Hit]], where: Filter, top: int) -> Answer:
-        lists, partial, hidden, files, stale, unused_filters, faults = [], [], [], 0, set(), None, []
-        together = self._by_index()
+        lists, stale = [], set()
+
+        def add(index: Index, place: Place, narrowed: Filter) -> bool:
+            hits = query_index(index, narrowed)
+            stale.update(place.shown(path) for path in changed(index, {hit.chunk.path for hit in hits}))
+            lists.append([replace(hit, chunk=replace(hit.chunk, path=place.shown(hit.chunk.path))) for hit in hits])
+            return bool(hits)
+
+        asked = self._asked(add, where, "ranked by words, static vectors, and the encoder for the best")
+        hits = merged(lists)[:top]
+        return Answer(hits, asked.partial, frozenset(stale), asked.files, asked.unused_filters, asked.faults, asked.hidden)
+
+    def _asked(self, add: Callable[[Index, Place, Filter], bool], where: Filter, then: str) -> "_Asked":
+        """What is known of all indexes after a question to each place.
+
+        `add` asks the index of a place with the filter narrowed to it, and says whether anything was found. `then`: what an
+        incomplete index means for the answer. CodesageError when no index could be asked.
+        """
+        together, asked, faults, unused_filters = self._by_index(), _Asked(), [], None
         for places in together:
             parts = [(place, replace(where, below=place.below, named=place.read_by_globs())) for place in places]
             with collected(faults), self.opened(places[0]) as index:
                 for place, narrowed in parts:
-                    hits = query_index(index, narrowed)
-                    unused = set(narrowed.unused(index.view())) if not hits else set()
+                    unused = set() if add(index, place, narrowed) else set(narrowed.unused(index.view()))
                     unused_filters = unused if unused_filters is None else unused_filters & unused
-                    stale |= {place.shown(path) for path in changed(index, {hit.chunk.path for hit in hits})}
-                    lists.append([replace(hit, chunk=replace(hit.chunk, path=place.shown(hit.chunk.path))) for hit in hits])
+                asked.files += index.status().files
+                asked.hidden += self._hidden(index, places[0])
                 if lack := lacking(index):
-                    partial.append(
-                        f"{lack}: ranked by words, static vectors, and the encoder for the best; "
-                        f"'{self._index_command(places[0])}' completes it"
-                    )
-                files += index.status().files
-                hidden += self._hidden(index, places[0])
+                    asked.partial.append(f"{lack}: {then}; '{self._index_command(places[0])}' completes it")
         if len(faults) == len(together):
             raise faults[0]
-        faults = [*self.faults, *faults]
-        return Answer(merged(lists)[:top], partial, frozenset(stale), files, sorted(unused_filters or ()), faults, hidden)
+        asked.unused_filters, asked.faults = sorted(unused_filters or ()), [*self.faults, *faults]
+        return asked
 
     def _by_index(self) -> list[list[Place]]:
         """The places of each index, so that many files of one folder update it once."""
@@ -211,6 +213,17 @@ class Searcher:
         finally:
             if self.kept is None:
                 index.close()
+
+
+@dataclass(slots=True)
+class _Asked:
+    """What answers and groups say of the indexes, see Answer."""
+
+    partial: list[str] = field(default_factory=list)
+    hidden: list[str] = field(default_factory=list)
+    files: int = 0
+    unused_filters: list[str] = field(default_factory=list)
+    faults: list[CodesageError] = field(default_factory=list)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ working folder.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from codesage.errors import CodesageError
@@ -31,16 +31,17 @@ def _of_type(name: str) -> str:
     return f"(ending IN ({listed(TYPES[name].split())}) AND (ending <> 'h' OR language <> 'c'))"
 
 
-def passes(where: Filter, row: dict) -> bool:
-    """Whether a row passes what LanceDB does not check of a filter, and holds no secret by today's rules.
+def passing(where: Filter, rows: Iterable[dict]) -> list[dict]:
+    """The rows that pass what LanceDB does not check of a filter, and hold no secret by today's rules.
 
     A store may have been filled by the rules of an earlier version.
     """
-    if where.globs is not None and not where.globs.allow(row["path"]):
-        return False
-    if is_secret(row["path"]) or holds_secret(row["path"], row["text"]):
-        return False
-    return not where.patterns or bool(where.patterns.found_in([(0, row["text"])]))
+    globs = where.globs
+    allowed = [row for row in rows if globs is None or globs.allow(row["path"])]
+    kept = [row for row in allowed if not (is_secret(row["path"]) or holds_secret(row["path"], row["text"]))]
+    if not where.patterns:
+        return kept
+    return [kept[at] for at in where.patterns.found_in((at, row["text"]) for at, row in enumerate(kept))]
 
 
 def below(store: Store, paths: Sequence[str]) -> str:

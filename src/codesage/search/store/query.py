@@ -33,7 +33,7 @@ from codesage.search.postings import Postings
 from codesage.search.query import considered, hit_of_signs, ranked, signs_of
 from codesage.search.ranking import Rules
 from codesage.search.searcher import Answer
-from codesage.search.store.conditions import below, changed, conditions_of, passes, shown, unused_of
+from codesage.search.store.conditions import below, changed, conditions_of, passing, shown, unused_of
 from codesage.search.store.floor import InStore
 from codesage.search.store.rows import called, place_of_row
 from codesage.search.store.table import EXACT_UP_TO, SHOWN, Store, all_of, quoted, vectors_in
@@ -56,9 +56,9 @@ class Question:
     where: Filter
     condition: str
 
-    def passes(self, row: dict) -> bool:
-        """Whether a row passes what is not in the condition."""
-        return passes(self.where, row)
+    def passing(self, rows: Iterable[dict]) -> list[dict]:
+        """The rows that pass what is not in the condition."""
+        return passing(self.where, rows)
 
 
 def search(
@@ -116,9 +116,9 @@ def partial_of(store: Store) -> list[str]:
 def _of_signs(store: Store, question: Question, signs: list[str], top: int) -> tuple[list[tuple[dict, Hit]], list[str]]:
     """Rows and hits of a query without words, as in a local index, and a line where not all chunks were looked through."""
     best: list[tuple[tuple, dict]] = []
-    for count, row in _holding(store, question, signs):
+    for row in _holding(store, question, signs):
         named = any(one in row["name"] for one in signs)
-        best.append(((not named, -count, *place_of_row(row)), row | {"count": count, "named": named}))
+        best.append(((not named, -row["count"], *place_of_row(row)), row | {"named": named}))
         if len(best) >= 2 * top + _DEPTH:
             best = sorted(best, key=lambda one: one[0])[:top]
     rows = [row for _, row in sorted(best, key=lambda one: one[0])[:top]]
@@ -129,14 +129,13 @@ def _of_signs(store: Store, question: Question, signs: list[str], top: int) -> t
     return hits, [f"partial: a query without words was looked for in {EXACT_UP_TO:,} of {among:,} chunks"]
 
 
-def _holding(store: Store, question: Question, signs: list[str]) -> Iterator[tuple[int, dict]]:
-    """The chunks that hold some signs, each with how often it does."""
+def _holding(store: Store, question: Question, signs: list[str]) -> Iterator[dict]:
+    """The chunks that hold some signs, each with how often it does as its `count`."""
     for batch in store.texts(question.condition, EXACT_UP_TO):
         counts = np.min([compute.count_substring(batch["text"], one).to_numpy() for one in signs], axis=0)
         held = np.flatnonzero(counts)
-        for count, row in zip(counts[held].tolist(), batch.take(pa.array(held)).to_pylist(), strict=True):
-            if question.passes(row):
-                yield count, row
+        rows = batch.take(pa.array(held)).to_pylist()
+        yield from question.passing(row | {"count": count} for row, count in zip(rows, counts[held].tolist(), strict=True))
 
 
 class _Candidates:
@@ -166,15 +165,15 @@ def _candidates(store: Store, question: Question, found: ByWords, vector_D: np.n
         rows = store.chunks(numbers[:depth])
         return [rows[number] for number in numbers[:depth] if number in rows], are_all and len(numbers) <= depth
 
-    rows, cut = passing(by_words, question)
+    rows, cut = best_passing(by_words, question)
     candidates.rankings = [candidates.places(rows)]
     if vector_D is not None:
-        rows, also_cut = passing(lambda depth: _nearest(store, question, candidates, vector_D, depth), question)
+        rows, also_cut = best_passing(lambda depth: _nearest(store, question, candidates, vector_D, depth), question)
         candidates.rankings.append(candidates.places(rows))
         cut |= also_cut
     if name:
         condition = all_of(f"called = {quoted(name)} AND piece = 0", question.condition)
-        named = [row for row in store.rows(condition, SHOWN, most=_MOST_OF_NAME) if question.passes(row)]
+        named = question.passing(store.rows(condition, SHOWN, most=_MOST_OF_NAME))
         candidates.places(sorted(named, key=place_of_row))
     return candidates, [CUT] if cut else []
 
@@ -188,14 +187,14 @@ def _nearest(
     return sorted(rows, key=lambda row: (-candidates.similarities[row["id"]], *place_of_row(row))), are_all
 
 
-def passing(
+def best_passing(
     fetch: Callable[[int], tuple[list[dict], bool]], question: Question, wanted: int = _DEPTH
 ) -> tuple[list[dict], bool]:
     """The `wanted` best rows that pass, and whether there may be more of them than were looked at."""
     depth = wanted
     while True:
         rows, are_all = fetch(depth)
-        kept = [row for row in rows if question.passes(row)]
+        kept = question.passing(rows)
         if len(kept) >= wanted or are_all or depth >= MOST:
             return kept[:wanted], len(kept) < wanted and not are_all
         depth = min(4 * depth, MOST)

@@ -20,8 +20,8 @@ from codesage.search.chunks import definitions
 from codesage.search.clones import Functions
 from codesage.search.filters import Filter
 from codesage.search.searcher import Answer
-from codesage.search.store.conditions import at_line, below, conditions_of, passes, shown
-from codesage.search.store.query import CUT, Question, answer_of, chunk_of, passing
+from codesage.search.store.conditions import at_line, below, conditions_of, passing, shown
+from codesage.search.store.query import CUT, Question, answer_of, best_passing, chunk_of
 from codesage.search.store.rows import place_of_row
 from codesage.search.store.table import SHOWN, Store, all_of, quoted, vectors_in
 
@@ -71,7 +71,7 @@ def _nearest(
         ordered = [rows[at] for at in np.argsort(-similarities, kind="stable").tolist()]
         return [row for row in ordered if row["id"] not in same], are_all
 
-    return passing(fetch, question, depth)
+    return best_passing(fetch, question, depth)
 
 
 def functions_of(store: Store, where: Filter, paths: Sequence[str] = (), *, min_lines: int) -> Functions:
@@ -84,7 +84,7 @@ def functions_of(store: Store, where: Filter, paths: Sequence[str] = (), *, min_
             f"{store.address} holds {count:,} such functions, and every two are compared, at most {_MOST_COMPARED:,}: "
             "give a folder, or -t and -g"
         )
-    together = _by_definition([row for row in store.rows(condition, SHOWN) if passes(where, row)])
+    together = _by_definition(passing(where, store.rows(condition, SHOWN)))
     kept = [parts[0] for parts in together if len(parts) == 1 and _lines(parts[0]["text"]) >= min_lines]
     kept.sort(key=place_of_row)
     vectors = _vectors_of(store, [row["id"] for row in kept])
