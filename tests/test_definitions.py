@@ -113,6 +113,13 @@ ECMA = {  # JavaScript and TypeScript
         ["function named 2-2 'Named.'", "class X 4-4 'A class.'", "function X.m 4-4 ''", "function d 6-6 'Both.'",
          "function baz 7-7 ''", "function exports 8-8 ''"],
     ),
+    "classes that a compiler bound to a name of its own": (
+        "/** Named. */\nlet _a = class Foo { m() { a(); } };\nlet Bar = (_b = class Bar { m() { b(); } }, _b);\n"
+        "let _Own = class { m() { c(); } };\nlet Mine = class Other { m() { d(); } };\nconst _f = function g() { e(); };\n"
+        "export { _a as Foo, Bar };\n",
+        ["class Foo 2-2 'Named.'", "function Foo.m 2-2 ''", "class Bar 3-3 ''", "function Bar.m 3-3 ''", "class _Own 4-4 ''",
+         "function _Own.m 4-4 ''", "class Mine 5-5 ''", "function Mine.m 5-5 ''", "function _f 6-6 ''"],
+    ),
     "keywords are names of members": (
         "class P {\n  catch(f) { a(); }\n  delete() { b(); }\n}\nconst o = { try: () => { c(); }, if() { d(); } };\n",
         ["class P 1-4 ''", "function P.catch 2-2 ''", "function P.delete 3-3 ''", "function try 5-5 ''", "function if 5-5 ''"],

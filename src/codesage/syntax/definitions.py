@@ -278,8 +278,9 @@ def _definition(tree: SourceTree, node: Node, kind: str, value: Node, known: _Kn
 def _name_and_begin(tree: SourceTree, node: Node, value: Node, kind: str, body: Node) -> tuple[str, int]:
     """The name of a definition, and the first byte of its code if calls of C macros are before it, else 0."""
     name = name_of(tree, node)
-    if value is not node and (not name or name == "exports") and (own := value.child_by_field_name("name")) is not None:
-        return tree.text(own), 0  # module.exports = function name() {}
+    is_no_name = not name or name == "exports" or (kind == "class" and name.startswith("_"))
+    if value is not node and is_no_name and (own := value.child_by_field_name("name")) is not None:
+        return tree.text(own), 0  # module.exports = function name() {}, or what compilers make: let _a = class Name {}
     if name and kind == "function" and tree.language == "c":
         header = behind_calls(tree.source, node.start_byte, body.start_byte, name)
         return (name, 0) if header is None else header
