@@ -616,8 +616,6 @@ def test_the_command(folder, tmp_path, capsys):
     assert told.err.endswith("0 of 10 runs are finished: repeat the command to resume\n") and "not measured yet" in told.out
     with pytest.raises(CodesageError, match=r"^none.toml cannot be read"):
         ablate(folder / "tokens", **options | {"grid": "none.toml"})
-    with pytest.raises(CodesageError, match=r"^--minutes is nan: expected a finite number"):
-        ablate(folder / "tokens", **options, minutes=math.nan)
     (tmp_path / "file").write_text("")
     with pytest.raises(CodesageError, match=r"/file cannot be written .* is a file\): choose another --out"):
         ablate(folder / "tokens", **options | {"out": tmp_path / "file"})

@@ -516,7 +516,6 @@ def test_fine_tune_then_apply_from_the_command_line(tmp_path, small_model):
         ("aaaab", [], r"rows.csv: 5 folds, but label 'b' has 1 rows: .* take fewer --folds \(0: do not measure\)"),
         ("aabb", ["--folds", "3", "--fine-tune"], "rows.csv: 3 folds, but label 'a' has 2 rows"),
         ("abab", ["--folds", "1"], "rows.csv: 1 folds: expected 2 or more, or 0"),
-        ("abab", ["--fine-tune", "--learning-rate", "nan"], "--learning-rate is nan: expected a finite number"),
         ("aaaa", ["--folds", "0"], "rows.csv: all rows have the label 'a': expected two labels or more"),
         ("abab", ["--out", "{}/taken"], r"taken exists and holds no manifest.json: choose another --out"),
         ("abab", ["--out", "{}/file/head"], r"cannot write .*/file/head: .*/file is a file: choose another --out"),

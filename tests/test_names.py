@@ -376,7 +376,6 @@ def test_what_cannot_be_written_or_asked_for_is_refused_before_the_work(tmp_path
         (("--out", tmp_path), "cannot be written (it is a folder): give --out a file"),
         (("--out", file / "b.py"), f"cannot be written ({file} is no folder): choose another --out"),
         (("--out", tmp_path / "none" / "b.py"), f"cannot be written ({tmp_path}/none is no folder): choose another --out"),
-        (("--least", "nan"), "--least is nan: expected a probability from 0 to 1"),
     ):
         done = command(file, *words_given)
         assert isinstance(done.exception, CodesageError) and message in str(done.exception), done.exception

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from codesage.bounds import MOST_MINUTES, MOST_PROCESSES, finite
+
 
 def ablate(
     tokens: Annotated[Path, typer.Argument(help="A tokens folder with documents, pairs and held-out pairs.")],
@@ -21,11 +23,21 @@ def ablate(
         Path | None,
         typer.Option(help="Also measure on the data sets in this folder (see 'codesage evaluate'); the grid says on which."),
     ] = None,
-    parallel: Annotated[int, typer.Option(min=1, help="Number of runs at a time, on one GPU or one CPU.")] = 1,
+    parallel: Annotated[
+        int, typer.Option(min=1, max=MOST_PROCESSES, help="Number of runs at a time, on one GPU or one CPU.")
+    ] = 1,
     minutes: Annotated[
-        float, typer.Option(min=0, help="Stop after this many minutes; the same command resumes. 0: no limit.")
+        float,
+        typer.Option(
+            min=0,
+            max=MOST_MINUTES,
+            callback=finite,
+            help="Stop after this many minutes; the same command resumes. 0: no limit.",
+        ),
     ] = 0.0,
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads of each run; 0: an equal share of the cores.")] = 0,
+    threads: Annotated[
+        int, typer.Option(min=0, max=MOST_PROCESSES, help="CPU threads of each run; 0: an equal share of the cores.")
+    ] = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the runs and which are finished.")] = False,
     report_only: Annotated[bool, typer.Option("--report-only", help="Only write the tables from the finished runs.")] = False,
 ) -> None:
@@ -35,18 +47,13 @@ def ablate(
     OUT/runs. If the grid is killed, the same command resumes.
     The exit code is 1 if runs failed.
     """
-    import math
-
     from codesage.ablate import report, runs
     from codesage.ablate.grid import FOLDER
     from codesage.encoder.runtime import folder_of
-    from codesage.errors import CodesageError
     from codesage.evaluate.reports import check_place
     from codesage.machine import processors
     from codesage.training.options import check_threads
 
-    if not math.isfinite(minutes):
-        raise CodesageError(f"--minutes is {minutes}: expected a finite number, 0 for no limit")
     check_place(out, "--out", folder=True)
     check_threads(threads)
     file = FOLDER / f"{grid}.toml" if (FOLDER / f"{grid}.toml").is_file() else Path(grid)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from codesage.bounds import MOST_SECONDS, finite
 from codesage.encoder.folders import MODEL_HELP
 from codesage.errors import CodesageError
 from codesage.serve.access import Names, Token, require_port, require_token, served_names
@@ -33,7 +34,9 @@ def run(
     port: Annotated[int, typer.Option(min=1, max=65535, help="With --http: the port to listen on.")] = 8765,
     name: Names = None,
     token: Token = "",
-    patience: Annotated[float, typer.Option(min=0, help="Seconds that a question waits for the index.")] = 15.0,
+    patience: Annotated[
+        float, typer.Option(min=0, max=MOST_SECONDS, callback=finite, help="Seconds that a question waits for the index.")
+    ] = 15.0,
     store: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Search a store, such as lance://FOLDER, and no folders.")
     ] = None,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from codesage.bounds import MOST, MOST_RATE, finite
 from codesage.encoder.folders import MODEL_HELP
 
 if TYPE_CHECKING:
@@ -28,8 +29,10 @@ _Device = Annotated[
 _CodeColumn = Annotated[str, typer.Option(help="Column of the code.")]
 _Model = Annotated[Path | None, typer.Option(help=MODEL_HELP)]
 _FineTune = Annotated[bool, typer.Option("--fine-tune", help="Train the model too, not only the head, and keep both.")]
-_Epochs = Annotated[int | None, typer.Option(min=1, help="Epochs of --fine-tune. Default: 5.")]
-_Rate = Annotated[float | None, typer.Option(min=0.0, help="Learning rate of --fine-tune. Default: 1e-5.")]
+_Epochs = Annotated[int | None, typer.Option(min=1, max=MOST, help="Epochs of --fine-tune. Default: 5.")]
+_Rate = Annotated[
+    float | None, typer.Option(min=0.0, max=MOST_RATE, callback=finite, help="Learning rate of --fine-tune. Default: 1e-5.")
+]
 
 
 _SHOWN = 40  # characters of a label in a table
@@ -44,15 +47,13 @@ def train(
     device: _Device = "auto",
     code_column: _CodeColumn = "code",
     label_column: Annotated[str, typer.Option(help="Column of the labels.")] = "label",
-    folds: Annotated[int, typer.Option(min=0, help="Folds of the cross-validation; 0: do not measure.")] = 5,
+    folds: Annotated[int, typer.Option(min=0, max=MOST, help="Folds of the cross-validation; 0: do not measure.")] = 5,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the folds, and of the training of --fine-tune.")] = 0,
     fine_tune: _FineTune = False,
     epochs: _Epochs = None,
     learning_rate: _Rate = None,
 ) -> None:
     """Train a linear head on the vectors of a model, or the model with it, and report its cross-validation."""
-    import math
-
     from codesage.artifacts import check_target
     from codesage.classify import data as rows
     from codesage.classify import folds as measured
@@ -61,8 +62,6 @@ def train(
     check_target(out, "head")
     if not fine_tune and (epochs is not None or learning_rate is not None):
         raise CodesageError("--epochs and --learning-rate are for --fine-tune: without it, the head is trained to its minimum")
-    if learning_rate is not None and not math.isfinite(learning_rate):
-        raise CodesageError(f"--learning-rate is {learning_rate}: expected a finite number, such as 1e-5")
     read = rows.read(data, code=code_column, label=label_column)
     settings = {"folds": folds, "seed": seed}
     try:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from codesage.bounds import MOST, MOST_RATE, MOST_SEED, MOST_TOKENS, MOST_WEIGHT, finite
 from codesage.training import options
 
 if TYPE_CHECKING:
@@ -35,13 +36,19 @@ _OnePhase = Annotated[
         "phase for a model that went through Stage II or comes from 'codesage convert', else those of the size.",
     ),
 ]
-_Steps = Annotated[int, typer.Option(min=0, help="Stop each phase after this many steps; 0: the steps of the size.")]
-_LearningRate = Annotated[float, typer.Option(min=0, help="Peak rate of the last phase; 0: setting of the size.")]
+_Steps = Annotated[int, typer.Option(min=0, max=MOST, help="Stop each phase after this many steps; 0: the steps of the size.")]
+_LearningRate = Annotated[
+    float, typer.Option(min=0, max=MOST_RATE, callback=finite, help="Peak rate of the last phase; 0: setting of the size.")
+]
 _WarmUp = Annotated[
     float | None,
-    typer.Option(min=0, max=1, help="Share of the last phase used for warm-up. Default: the setting of the size."),
+    typer.Option(
+        min=0, max=1, callback=finite, help="Share of the last phase used for warm-up. Default: the setting of the size."
+    ),
 ]
-_Temperature = Annotated[float, typer.Option(min=0, help="Temperature of the loss; 0: setting of the size.")]
+_Temperature = Annotated[
+    float, typer.Option(min=0, max=MOST_WEIGHT, callback=finite, help="Temperature of the loss; 0: setting of the size.")
+]
 _Negatives = Annotated[
     str,
     typer.Option(help="Weights of negatives: softmax (as in the paper), uniform or mean_one."),
@@ -49,7 +56,9 @@ _Negatives = Annotated[
 _Mined = Annotated[Path | None, typer.Option(help="Hard negatives found by 'codesage mine'.")]
 _MinedNegatives = Annotated[
     int | None,
-    typer.Option(min=0, help="Number of hard negatives to add for each pair of a batch. Default: 1 with --mined, else 0."),
+    typer.Option(
+        min=0, max=MOST, help="Number of hard negatives to add for each pair of a batch. Default: 1 with --mined, else 0."
+    ),
 ]
 # pairs and batches
 _Mix = Annotated[
@@ -62,7 +71,7 @@ _Mix = Annotated[
 _Filter = Annotated[Path | None, typer.Option(help="Use only the pairs that 'codesage filter' kept.")]
 _BatchPairs = Annotated[
     int,
-    typer.Option(min=0, help="Pairs per batch in the last phase; 0: setting of the size."),
+    typer.Option(min=0, max=MOST, help="Pairs per batch in the last phase; 0: setting of the size."),
 ]
 _OneLanguage = Annotated[
     bool | None,
@@ -74,30 +83,48 @@ _Neighbours = Annotated[
     int | None,
     typer.Option(
         min=0,
+        max=MOST,
         help="Fill batches with runs of this many pairs whose texts a --teacher finds similar: harder negatives at no cost. "
         "Default: 0, pairs at random.",
     ),
 ]
-_TextTokens = Annotated[int, typer.Option(min=0, help="Cut texts at this many tokens; 0: setting of the size.")]
-_CodeTokens = Annotated[int, typer.Option(min=0, help="Cut code at this many tokens; 0: setting of the size.")]
+_TextTokens = Annotated[
+    int, typer.Option(min=0, max=MOST_TOKENS, help="Cut texts at this many tokens; 0: setting of the size.")
+]
+_CodeTokens = Annotated[int, typer.Option(min=0, max=MOST_TOKENS, help="Cut code at this many tokens; 0: setting of the size.")]
 _HardPositives = Annotated[
     float | None,
-    typer.Option(help="Probability that the code side is the bare body. Default: the setting of the size."),
+    typer.Option(
+        min=0, max=1, callback=finite, help="Probability that the code side is the bare body. Default: the setting of the size."
+    ),
 ]
 _Documented = Annotated[
     float | None,
-    typer.Option(help="Probability that the rest of the docstring precedes the code. Default: the setting of the size."),
+    typer.Option(
+        min=0,
+        max=1,
+        callback=finite,
+        help="Probability that the rest of the docstring precedes the code. Default: the setting of the size.",
+    ),
 ]
 _Header = Annotated[
     float | None,
     typer.Option(
+        min=0,
+        max=1,
+        callback=finite,
         help="Probability that code other than a bare body begins with the end of its path and its name, as search "
-        "encodes it. Default: 0."
+        "encodes it. Default: 0.",
     ),
 ]
 _Augment = Annotated[
     float | None,
-    typer.Option(help="Share of the texts that are changed at random into something like a query. Default: 0."),
+    typer.Option(
+        min=0,
+        max=1,
+        callback=finite,
+        help="Share of the texts that are changed at random into something like a query. Default: 0.",
+    ),
 ]
 # the teacher
 _Teacher = Annotated[
@@ -109,7 +136,9 @@ _Teacher = Annotated[
 ]
 _TeacherWeight = Annotated[
     float | None,
-    typer.Option(min=0, help="Weight of the teacher's loss; the contrastive loss has 1. Default: 1."),
+    typer.Option(
+        min=0, max=MOST_WEIGHT, callback=finite, help="Weight of the teacher's loss; the contrastive loss has 1. Default: 1."
+    ),
 ]
 _Distil = Annotated[
     Path | None,
@@ -120,7 +149,12 @@ _Distil = Annotated[
 ]
 _DistilWeight = Annotated[
     float | None,
-    typer.Option(min=0, help="Weight of the distillation loss; the contrastive loss has 1. Default: 10."),
+    typer.Option(
+        min=0,
+        max=MOST_WEIGHT,
+        callback=finite,
+        help="Weight of the distillation loss; the contrastive loss has 1. Default: 10.",
+    ),
 ]
 
 
@@ -138,19 +172,24 @@ def filter_pairs(
     out: Annotated[Path, typer.Option(help="Folder to write.")],
     model: Annotated[Path | None, typer.Option(help="The model that judges. Default: bundled.")] = None,
     tokenizer: _TokensTokenizer = None,
-    top: Annotated[int, typer.Option(help="Keep a pair if its code is among this many nearest to its text.")] = 2,
+    top: Annotated[
+        int, typer.Option(min=1, max=MOST, help="Keep a pair if its code is among this many nearest to its text.")
+    ] = 2,
     share: Annotated[
         float | None,
         typer.Option(
+            min=0,
+            max=1,
+            callback=finite,
             help="Instead of --top: keep this share of each kind and language, such as 0.85. The texts that say least and fit "
-            "their code least are left out."
+            "their code least are left out.",
         ),
     ] = None,
-    pool: Annotated[int, typer.Option(help="Number of pairs that are compared with each other.")] = 10_000,
+    pool: Annotated[int, typer.Option(min=2, max=MOST, help="Number of pairs that are compared with each other.")] = 10_000,
     side: Annotated[str, typer.Option(help="The code side: body, or code (the whole definition).")] = "body",
     one_language: Annotated[bool, typer.Option(help="Compare only pairs of the same language.")] = False,
-    code_tokens: Annotated[int, typer.Option(help="Cut code at this many tokens.")] = 256,
-    seed: Annotated[int, typer.Option(help="Seed of the assignment to pools.")] = 0,
+    code_tokens: Annotated[int, typer.Option(min=1, max=MOST_TOKENS, help="Cut code at this many tokens.")] = 256,
+    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Seed of the assignment to pools.")] = 0,
 ) -> None:
     """Keep the pairs whose code a model finds by its text. The result is a mask for 'codesage contrast --filter'."""
     from codesage import tokenizer as tokenizers
@@ -179,20 +218,30 @@ def mine_negatives(
     out: Annotated[Path, typer.Option(help="Folder to write.")],
     model: Annotated[Path | None, typer.Option(help="The model that mines. Default: bundled.")] = None,
     tokenizer: _TokensTokenizer = None,
-    first: Annotated[int, typer.Option(help="Lowest rank of a negative.")] = 10,
-    last: Annotated[int, typer.Option(help="Highest rank of a negative.")] = 100,
-    keep: Annotated[int, typer.Option(help="Number of negatives to keep for each text.")] = 8,
+    first: Annotated[int, typer.Option(min=1, max=MOST, help="Lowest rank of a negative.")] = 10,
+    last: Annotated[int, typer.Option(min=1, max=MOST, help="Highest rank of a negative.")] = 100,
+    keep: Annotated[int, typer.Option(min=1, max=MOST, help="Number of negatives to keep for each text.")] = 8,
     most_similar: Annotated[
-        float, typer.Option(help="Maximum similarity of a negative, as a share of the similarity of the text's own code.")
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            callback=finite,
+            help="Maximum similarity of a negative, as a share of the similarity of the text's own code.",
+        ),
     ] = 0.95,
     teacher: Annotated[
         Path | None, typer.Option(help="Output of 'codesage teach': leave out codes whose own text is similar to the text.")
     ] = None,
-    alike: Annotated[float, typer.Option(help="With --teacher, the maximum similarity of the two texts.")] = 0.8,
-    pool: Annotated[int, typer.Option(help="Number of pairs of one language that are compared with each other.")] = 50_000,
+    alike: Annotated[
+        float, typer.Option(min=-1, max=1, callback=finite, help="With --teacher, the maximum similarity of the two texts.")
+    ] = 0.8,
+    pool: Annotated[
+        int, typer.Option(min=2, max=MOST, help="Number of pairs of one language that are compared with each other.")
+    ] = 50_000,
     side: Annotated[str, typer.Option(help="The code side: body, or code (the whole definition).")] = "body",
-    code_tokens: Annotated[int, typer.Option(help="Cut code at this many tokens.")] = 256,
-    seed: Annotated[int, typer.Option(help="Seed of the pools and of the choice of negatives.")] = 0,
+    code_tokens: Annotated[int, typer.Option(min=1, max=MOST_TOKENS, help="Cut code at this many tokens.")] = 256,
+    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Seed of the pools and of the choice of negatives.")] = 0,
 ) -> None:
     """Find hard negatives: wrong code that a model ranks high. They are for 'codesage contrast --mined'."""
     from codesage import tokenizer as tokenizers

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from codesage.bounds import MOST, MOST_PROCESSES, MOST_SEED
+
 if TYPE_CHECKING:
     from codesage.corpus.engine import Engine
 
@@ -32,6 +34,7 @@ def build(
         int,
         typer.Option(
             min=0,
+            max=MOST,
             help="Leave out functions and classes if more than this many share one "
             "text, since such a text says little; 0: leave out none.",
         ),
@@ -39,7 +42,9 @@ def build(
     cache: Annotated[Path | None, typer.Option(help="Folder for downloads; default: the user's cache.")] = None,
     work: Annotated[str, typer.Option(help="Folder or s3://... for unfinished work; default: beside --out.")] = "",
     engine: Annotated[str, typer.Option(help="local: the cores of this machine; ray: a Ray cluster.")] = "local",
-    workers: Annotated[int, typer.Option(min=0, help="Processes that read and parse; 0: one for each core.")] = 0,
+    workers: Annotated[
+        int, typer.Option(min=0, max=MOST_PROCESSES, help="Processes that read and parse; 0: one for each core.")
+    ] = 0,
 ) -> None:
     """Build a corpus: files, functions and (text, code) pairs as Parquet.
 
@@ -92,11 +97,11 @@ def stats(corpus: _Corpus) -> None:
 @app.command()
 def sample(
     corpus: _Corpus,
-    count: Annotated[int, typer.Option("--count", "-n", min=1, help="Number of pairs.")] = 5,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, max=MOST, help="Number of pairs.")] = 5,
     kind: Annotated[str, typer.Option(help="Only pairs of this kind, such as function, class, example, comment or test.")] = "",
     language: Annotated[str, typer.Option(help="Only pairs in this language.")] = "",
     held_out: Annotated[bool, typer.Option("--held-out", help="Only pairs of the held-out packages.")] = False,
-    seed: Annotated[int, typer.Option(help="Seed of the random choice.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Seed of the random choice.")] = 0,
 ) -> None:
     """Print randomly chosen pairs of a corpus."""
     import random

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from codesage.bounds import MOST, MOST_TOKENS, finite
 from codesage.errors import CodesageError
 from codesage.training import options
 
@@ -71,7 +72,9 @@ def convert(
     model: Annotated[str, typer.Argument(help="minilm, or the folder of a sentence-transformers model of the type BERT.")],
     out: options.Out,
     corpus: Annotated[Path | None, typer.Option(help="Corpus that shows which pieces of words are frequent.")] = None,
-    vocab_size: Annotated[int, typer.Option(min=0, help="Keep this many pieces, the most frequent in --corpus; 0: all.")] = 0,
+    vocab_size: Annotated[
+        int, typer.Option(min=0, max=MOST, help="Keep this many pieces, the most frequent in --corpus; 0: all.")
+    ] = 0,
 ) -> None:
     """Convert a BERT-type sentence encoder into a model folder. Stage II then trains it on your own code."""
     from codesage.artifacts import open_artifact
@@ -98,12 +101,16 @@ def shrink(
     model: Annotated[Path, typer.Argument(help="A model folder, 'default' or 'general' (bundled).")],
     out: options.Out,
     layers: Annotated[str, typer.Option(help="Layers to keep, counted from 1, as in '1,4'. Default: all.")] = "",
-    heads: Annotated[int, typer.Option(min=0, help="Keep so many attention heads of each layer; 0: all.")] = 0,
-    neurons: Annotated[int, typer.Option(min=0, help="Keep so many neurons of each feed-forward layer; 0: all.")] = 0,
-    width: Annotated[int, typer.Option(min=0, help="Width of the vectors: keep so many principal components; 0: all.")] = 0,
+    heads: Annotated[int, typer.Option(min=0, max=MOST, help="Keep so many attention heads of each layer; 0: all.")] = 0,
+    neurons: Annotated[int, typer.Option(min=0, max=MOST, help="Keep so many neurons of each feed-forward layer; 0: all.")] = 0,
+    width: Annotated[
+        int, typer.Option(min=0, max=MOST, help="Width of the vectors: keep so many principal components; 0: all.")
+    ] = 0,
     tokens: Annotated[Path | None, typer.Option(help="Tokens folder whose pairs show which of these matter.")] = None,
-    positions: Annotated[int, typer.Option(min=0, help="Keep only this many positions; 0: all.")] = 0,
-    vocab_size: Annotated[int, typer.Option(min=0, help="Keep so many pieces of words, the most frequent; 0: all.")] = 0,
+    positions: Annotated[int, typer.Option(min=0, max=MOST_TOKENS, help="Keep only this many positions; 0: all.")] = 0,
+    vocab_size: Annotated[
+        int, typer.Option(min=0, max=MOST, help="Keep so many pieces of words, the most frequent; 0: all.")
+    ] = 0,
 ) -> None:
     """Write a smaller model with parts of a larger one. 'codesage contrast' then trains it."""
     from codesage.corpus.tokens.tokenised import open_tokens
@@ -157,7 +164,9 @@ def _sample(tokens: "Tokens", most: int) -> list[list[int]]:
 def lengthen(
     model: Annotated[Path, typer.Argument(help="A model folder, 'default' or 'general' (bundled).")],
     out: options.Out,
-    positions: Annotated[int, typer.Option(min=1, help="Tokens of the longest text that the new model can read.")],
+    positions: Annotated[
+        int, typer.Option(min=1, max=MOST_TOKENS, help="Tokens of the longest text that the new model can read.")
+    ],
     like: Annotated[
         Path | None,
         typer.Option(
@@ -191,7 +200,8 @@ def average(
     ],
     out: options.Out,
     share: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Share of MODEL in the mean. Default: all models have equal shares.")
+        float | None,
+        typer.Option(min=0, max=1, callback=finite, help="Share of MODEL in the mean. Default: all models have equal shares."),
     ] = None,
 ) -> None:
     """Write the mean of the weights of several models. They may be those before and after a training."""

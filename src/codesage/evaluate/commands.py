@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from codesage.bounds import MOST, MOST_WEIGHT, finite
 from codesage.search.defaults import DENSE_WEIGHT
 
 if TYPE_CHECKING:
@@ -83,9 +84,16 @@ _AsPublished = Annotated[
 ]
 _DenseWeight = Annotated[
     float,
-    typer.Option(min=0, help="Weight of the vectors in the fusion; full text has 1. Default: that of search."),
+    typer.Option(
+        min=0,
+        max=MOST_WEIGHT,
+        callback=finite,
+        help="Weight of the vectors in the fusion; full text has 1. Default: that of search.",
+    ),
 ]
-_Width = Annotated[list[int] | None, typer.Option(min=1, help="Also measure vectors cut to this width; can be repeated.")]
+_Width = Annotated[
+    list[int] | None, typer.Option(min=1, max=MOST, help="Also measure vectors cut to this width; can be repeated.")
+]
 
 
 def evaluate(
@@ -113,7 +121,6 @@ def evaluate(
         typer.echo(line, err=True)
 
     _check_outputs(out, plots)
-    _check_weight(dense_weight)
     paths = _named(models)
     revisions: dict[str, dict[str, str]] = {}
     tasks = sets.read(corpus, benchmarks, task or [], download=download, say=say, revisions=revisions)
@@ -252,15 +259,6 @@ def _check_outputs(out: Path | None, plots: Path | None) -> None:
         reports.check_place(out, "--out")
     if plots is not None:
         reports.check_place(plots, "--plots", folder=True)
-
-
-def _check_weight(dense_weight: float) -> None:
-    import math
-
-    from codesage.errors import CodesageError
-
-    if not math.isfinite(dense_weight):
-        raise CodesageError(f"--dense-weight is {dense_weight}: expected a finite number")
 
 
 def _named(models: list[str]) -> dict[str, str]:

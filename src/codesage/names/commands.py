@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from codesage.bounds import MOST, finite
+
 
 def names(
     file: Annotated[Path, typer.Argument(help="A source file in one of the nine languages.")],
@@ -28,21 +30,20 @@ def names(
         str, typer.Option(help="cpu, cuda or cuda:N; auto: a GPU, if there is one. An exported model runs on the CPU.")
     ] = "auto",
     language: Annotated[str, typer.Option(help="Language of the file. Default: by its suffix.")] = "",
-    most: Annotated[int, typer.Option(min=1, help="Name at most this many identifiers, the most frequent ones.")] = 200,
+    most: Annotated[
+        int, typer.Option(min=1, max=MOST, help="Name at most this many identifiers, the most frequent ones.")
+    ] = 200,
     least: Annotated[
-        float, typer.Option(min=0, max=1, help="Rename only if the probability of the name is at least this.")
+        float, typer.Option(min=0, max=1, callback=finite, help="Rename only if the probability of the name is at least this.")
     ] = 0.0,
-    beam: Annotated[int, typer.Option(min=1, help="Width of the beam search, for a model without a table of names.")] = 4,
+    beam: Annotated[
+        int, typer.Option(min=1, max=100, help="Width of the beam search, for a model without a table of names.")
+    ] = 4,
 ) -> None:
     """Propose names for identifiers, from the code around them. Print a table, a renamed file or a diff."""
-    import math
-
-    from codesage.errors import CodesageError
     from codesage.names import run
     from codesage.search.refresh import Lines, shown
 
-    if not math.isfinite(least):
-        raise CodesageError(f"--least is {least}: expected a probability from 0 to 1")
     if out is not None and str(out) != "-":
         run.check_place(out)
     options = run.Options(tuple(only or ()), every, most, least, beam, language, model, device)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from codesage.bounds import MOST, MOST_RATE, MOST_TOKENS, MOST_WEIGHT, finite
 from codesage.training import options
 
 if TYPE_CHECKING:
@@ -32,17 +33,22 @@ _EndEach = Annotated[
     bool | None,
     typer.Option("--end-each/--end-last", help="Add the end token to every window, or only to the last of a document."),
 ]
-_MaxTokens = Annotated[int, typer.Option(min=0, help="Tokens of a window; 0: setting of the size.")]
-_BatchTokens = Annotated[int, typer.Option(min=0, help="Tokens of a batch; 0: setting of the size.")]
+_MaxTokens = Annotated[int, typer.Option(min=0, max=MOST_TOKENS, help="Tokens of a window; 0: setting of the size.")]
+_BatchTokens = Annotated[int, typer.Option(min=0, max=MOST, help="Tokens of a batch; 0: setting of the size.")]
 _Initial = Annotated[
     str, typer.Option(help="Start, without --model: normal (as in the paper) or lexical. Default: that of the size.")
 ]
 _PositionScale = Annotated[
     float | None,
-    typer.Option(min=0, help="Length of the random directions that positions start as; 0: as --initial makes them."),
+    typer.Option(
+        min=0,
+        max=MOST_WEIGHT,
+        callback=finite,
+        help="Length of the random directions that positions start as; 0: as --initial makes them.",
+    ),
 ]
-_LearningRate = Annotated[float, typer.Option(min=0, help="Peak rate; 0: setting of the size.")]
-_WarmUp = Annotated[float | None, typer.Option(min=0, max=1, help="Share of the run used for warm-up.")]
+_LearningRate = Annotated[float, typer.Option(min=0, max=MOST_RATE, callback=finite, help="Peak rate; 0: setting of the size.")]
+_WarmUp = Annotated[float | None, typer.Option(min=0, max=1, callback=finite, help="Share of the run used for warm-up.")]
 
 
 def pretrain(

@@ -4,7 +4,6 @@ Filters and output follow ripgrep where it has the same feature.
 """
 
 import gc
-import math
 import os
 from collections.abc import Sequence
 from contextlib import closing
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from codesage.bounds import MOST, MOST_PROCESSES, finite
 from codesage.encoder.folders import MODEL_HELP
 from codesage.errors import CodesageError
 from codesage.search.defaults import CLONE_LINES, CLONE_SIMILARITY, DENSE_WEIGHT, MOST_DENSE_WEIGHT, OBJECTS_BETWEEN_COLLECTIONS
@@ -29,7 +29,7 @@ _Paths = Annotated[
 ]
 _IndexDir = Annotated[Path | None, typer.Option(help="Folder of the index; default: in the user's cache.")]
 _Model = Annotated[Path | None, typer.Option(help=MODEL_HELP)]
-_Top = Annotated[int, typer.Option("--top", "-k", min=1, help="Number of answers.")]
+_Top = Annotated[int, typer.Option("--top", "-k", min=1, max=MOST, help="Number of answers.")]
 _Types = Annotated[
     list[str] | None,
     typer.Option("--type", "-t", "--language", metavar="LANGUAGE", help="Only this language or type: py, js, md; repeatable."),
@@ -42,7 +42,8 @@ _Content = Annotated[str, typer.Option(metavar="KIND", help="Only code, docs or 
 _Json = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 _JsonLines = Annotated[bool, typer.Option("--jsonl", help="One JSON object a line, for each answer.")]
 _Context = Annotated[
-    int | None, typer.Option("--context", "-C", min=0, metavar="N", help="Lines of context around each answer, numbered.")
+    int | None,
+    typer.Option("--context", "-C", min=0, metavar="N", max=MOST, help="Lines of context around each answer, numbered."),
 ]
 _OnlyPaths = Annotated[bool, typer.Option("--files", "-l", help="Only the paths of the files, best first.")]
 _Null = Annotated[bool, typer.Option("--null", "-0", help="With -l: a null byte after each path, for xargs -0.")]
@@ -54,13 +55,6 @@ _Store = Annotated[
 _NoUpdate = Annotated[bool, typer.Option("--no-update", help="Search the index as it is, without updating it.")]
 
 
-def _finite(number: float) -> float:
-    """The value of an option, which `inf` and `nan` must not be."""
-    if not math.isfinite(number):
-        raise typer.BadParameter(f"{number} is not a finite number.")
-    return number
-
-
 def index(
     paths: _Paths = None,
     index_dir: _IndexDir = None,
@@ -68,7 +62,9 @@ def index(
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Build the index anew.")] = False,
     store: _Store = None,
     engine: Annotated[str, typer.Option(help="With --store. local: this process; ray: a Ray cluster.")] = "local",
-    workers: Annotated[int, typer.Option(min=0, help="With --engine ray: number of encoders; 0: one per processor.")] = 0,
+    workers: Annotated[
+        int, typer.Option(min=0, max=MOST_PROCESSES, help="With --engine ray: number of encoders; 0: one per processor.")
+    ] = 0,
 ) -> None:
     """Index the code under each PATH. Only what is new or changed is read."""
     if workers and engine == "local":
@@ -116,7 +112,7 @@ def search(
     no_update: _NoUpdate = False,
     weak: Annotated[bool, typer.Option("--weak", help="Show the nearest code even when none matches the query.")] = False,
     dense_weight: Annotated[
-        float, typer.Option(min=0, max=MOST_DENSE_WEIGHT, callback=_finite, help="Weight of the vectors; full text has 1.")
+        float, typer.Option(min=0, max=MOST_DENSE_WEIGHT, callback=finite, help="Weight of the vectors; full text has 1.")
     ] = DENSE_WEIGHT,
     index_dir: _IndexDir = None,
     model: _Model = None,
@@ -248,10 +244,10 @@ def clones(
     types: _Types = None,
     glob: _Globs = None,
     threshold: Annotated[
-        float, typer.Option(min=0.3, max=1, callback=_finite, help="Lowest similarity within a group.")
+        float, typer.Option(min=0.3, max=1, callback=finite, help="Lowest similarity within a group.")
     ] = CLONE_SIMILARITY,
-    min_lines: Annotated[int, typer.Option(min=1, help="Shorter functions are left out.")] = CLONE_LINES,
-    top: Annotated[int, typer.Option("--top", "-k", min=1, help="Number of groups.")] = 20,
+    min_lines: Annotated[int, typer.Option(min=1, max=MOST, help="Shorter functions are left out.")] = CLONE_LINES,
+    top: Annotated[int, typer.Option("--top", "-k", min=1, max=MOST, help="Number of groups.")] = 20,
     across: Annotated[bool, typer.Option("--across", help="Only groups with several languages.")] = False,
     as_json: _Json = False,
     color: _Colour = "auto",

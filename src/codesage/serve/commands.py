@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from codesage.bounds import MOST, MOST_SECONDS, finite
 from codesage.encoder.folders import MODEL_HELP
 from codesage.serve.access import Names, Token, require_port, require_token, served_names
 
@@ -22,9 +23,11 @@ def serve(
     name: Names = None,
     token: Token = "",
     queue_tokens: Annotated[
-        int, typer.Option(min=1, help="Tokens that may wait to be encoded; more is answered with 429.")
+        int, typer.Option(min=1, max=MOST, help="Tokens that may wait to be encoded; more is answered with 429.")
     ] = 262_144,
-    patience: Annotated[float, typer.Option(min=0, help="Seconds that a search waits for the index.")] = 2.0,
+    patience: Annotated[
+        float, typer.Option(min=0, max=MOST_SECONDS, callback=finite, help="Seconds that a search waits for the index.")
+    ] = 2.0,
     store: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Search a store, such as lance://FOLDER, and no folders.")
     ] = None,

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from codesage.bounds import MOST, MOST_MINUTES, MOST_PROCESSES, MOST_SEED, finite
+
 if TYPE_CHECKING:
     import torch
 
@@ -23,8 +25,13 @@ Size = Annotated[str, typer.Option(help="toy, nano, mini, small, base or large; 
 Out = Annotated[Path, typer.Option(help="Folder to write.")]
 Corpus = Annotated[Path, typer.Argument(help="A corpus folder.")]
 Tokens = Annotated[Path, typer.Argument(help="A tokens folder, or a corpus folder (its tokens are then made beside OUT).")]
-Minutes = Annotated[float, typer.Option(min=0, help="Stop after this many minutes; the rate decays by then. 0: no limit.")]
-Steps = Annotated[int, typer.Option(min=0, help="Stop after this many steps; 0: the steps of the size.")]
+Minutes = Annotated[
+    float,
+    typer.Option(
+        min=0, max=MOST_MINUTES, callback=finite, help="Stop after this many minutes; the rate decays by then. 0: no limit."
+    ),
+]
+Steps = Annotated[int, typer.Option(min=0, max=MOST, help="Stop after this many steps; 0: the steps of the size.")]
 Fresh = Annotated[bool, typer.Option("--fresh/--resume", help="Start again, or resume from the newest checkpoint.")]
 Checkpoints = Annotated[Path | None, typer.Option(help="Folder of checkpoints and metrics. Default: OUT.checkpoints.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only print the estimated cost of the run.")]
@@ -33,8 +40,8 @@ Compile = Annotated[
     bool | None, typer.Option("--compile/--no-compile", help="Compile the blocks with torch.compile. Default: only on a GPU.")
 ]
 TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard files beside the checkpoints.")]
-Threads = Annotated[int, typer.Option(min=0, help="Number of CPU threads; 0: one per core.")]
-Seed = Annotated[int, typer.Option(help="Seed of the data order, masks and initial weights.")]
+Threads = Annotated[int, typer.Option(min=0, max=MOST_PROCESSES, help="Number of CPU threads; 0: one per core.")]
+Seed = Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Seed of the data order, masks and initial weights.")]
 
 
 def check_size(size: str) -> None:

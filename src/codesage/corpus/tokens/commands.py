@@ -7,14 +7,17 @@ from typing import Annotated
 
 import typer
 
+from codesage.bounds import MOST, MOST_PROCESSES, MOST_SEED, MOST_TOKENS
 from codesage.training import options
 
 
 def tokenizer(
     corpus: options.Corpus,
     out: options.Out,
-    vocab_size: Annotated[int, typer.Option(help="Entries.")] = 16_384,
-    documents: Annotated[int, typer.Option(help="Train on this many documents, drawn at random; 0: all.")] = 4_000,
+    vocab_size: Annotated[int, typer.Option(min=1, max=1_000_000, help="Entries.")] = 16_384,
+    documents: Annotated[
+        int, typer.Option(min=0, max=MOST, help="Train on this many documents, drawn at random; 0: all.")
+    ] = 4_000,
     seed: options.Seed = 0,
 ) -> None:
     """Train a byte-level BPE tokenizer on a corpus. It learns from the documents and from the texts of pairs."""
@@ -36,19 +39,24 @@ def tokens_command(
     corpus: Annotated[Path, typer.Argument(help="A corpus folder.")],
     tokenizer: Annotated[Path, typer.Option(help="A tokenizer or model folder; default: that of the bundled model.")],
     out: Annotated[Path, typer.Option(help="Folder to write.")],
-    max_documents: Annotated[int, typer.Option(min=0, help="Sample this many documents from all languages; 0: all.")] = 0,
+    max_documents: Annotated[
+        int, typer.Option(min=0, max=MOST, help="Sample this many documents from all languages; 0: all.")
+    ] = 0,
     kind: Annotated[list[str] | None, typer.Option(help="Only pairs of this kind; repeatable.")] = None,
     max_pairs: Annotated[
         int,
         typer.Option(
             min=0,
+            max=MOST,
             help="Sample this many pairs of each kind from all languages; 0: all. Groups of parallel code stay whole.",
         ),
     ] = 0,
-    text_tokens: Annotated[int, typer.Option(min=2, help="Longest text of a pair.")] = 128,
-    code_tokens: Annotated[int, typer.Option(min=2, help="Longest code of a pair.")] = 1024,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that parse and tokenise; 0: one a core.")] = 0,
-    seed: Annotated[int, typer.Option(help="Seed of the sample.")] = 0,
+    text_tokens: Annotated[int, typer.Option(min=2, max=MOST_TOKENS, help="Longest text of a pair.")] = 128,
+    code_tokens: Annotated[int, typer.Option(min=2, max=MOST_TOKENS, help="Longest code of a pair.")] = 1024,
+    workers: Annotated[
+        int, typer.Option(min=0, max=MOST_PROCESSES, help="Processes that parse and tokenise; 0: one a core.")
+    ] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Seed of the sample.")] = 0,
 ) -> None:
     """Tokenise a corpus once, so that training need not do it."""
     import time
