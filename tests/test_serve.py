@@ -4,6 +4,7 @@ import ast
 import asyncio
 import base64
 import errno
+import gc
 import importlib
 import re
 import shutil
@@ -348,6 +349,27 @@ def test_a_full_queue_refuses_before_it_reads_a_request(client, served, monkeypa
     assert client.post("/v1/embeddings", content=b"{not json").status_code == 400
     assert 'codesage_requests_total{path="/v1/embeddings",status="429"} 1.0' in client.get("/metrics").text
     assert service.batcher._reserved == 0
+
+
+def test_a_request_leaves_no_circle_of_objects(client):
+    """A collection of circles stops the server. After some hundred answers it took 60 ms."""
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(10):
+            assert client.post("/v1/embeddings", json={"input": "x"}).status_code == 200
+        left = [type(one).__name__ for one in gc.get_objects()]
+        assert left.count("_Request") <= 1 and left.count("_Presence") <= 1  # the thread that encodes keeps its last batch
+    finally:
+        gc.enable()
+
+
+def test_collections_do_not_look_through_what_a_server_has_loaded():
+    loaded = ["before"]
+    assert any(one is loaded for one in gc.get_objects())
+    with answering(protocol_with()) as opened:
+        opened(REQUEST)
+        assert not any(one is loaded for one in gc.get_objects())
 
 
 def chunked_or(length: int) -> list:

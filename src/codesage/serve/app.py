@@ -333,6 +333,7 @@ class _Presence:
                 raise
         finally:
             self.forget()
+            self._watch = None  # a cancelled task refers to this object: only the garbage collector would find the circle
         return not self._leaving.expired()
 
     def forget(self) -> None:

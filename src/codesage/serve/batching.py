@@ -103,13 +103,16 @@ class Batcher:
             self._waiting.append(request)
             self._tokens += request.tokens
             self._changed.notify()
-        request.answer.add_done_callback(lambda answer: self._forget(request) if answer.cancelled() else None)
+        request.answer.add_done_callback(self._forget)
         return request.answer
 
-    def _forget(self, request: _Request) -> None:
+    def _forget(self, answer: Future) -> None:
         """Give back the room of a request that nobody waits for."""
+        if not answer.cancelled():
+            return
         with self._changed:
-            if request in self._waiting:
+            request = next((waiting for waiting in self._waiting if waiting.answer is answer), None)
+            if request is not None:
                 self._waiting.remove(request)
                 self._tokens -= request.tokens
 

@@ -8,6 +8,7 @@ All this rests on parts of uvicorn that it does not document (`_USED`). `server_
 """
 
 import asyncio
+import gc
 import selectors
 from collections.abc import Callable
 from enum import Enum
@@ -223,7 +224,12 @@ class _Transport(asyncio.Transport):
 
 
 class _Server(uvicorn.Server):
-    """Stops without losing requests that it has taken."""
+    """Lets no collection of garbage keep requests waiting. Stops without losing requests that it has taken."""
+
+    async def startup(self, sockets: Any = None) -> None:
+        """Start. No later collection looks through what is loaded by now: that stopped the loop for 60 to 130 ms."""
+        gc.freeze()
+        await super().startup(sockets)
 
     async def shutdown(self, sockets: Any = None) -> None:
         """Answer all requests of the connections there are; those that take too long are told that the server stops."""
