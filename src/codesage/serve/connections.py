@@ -34,7 +34,7 @@ _USED = {
     ),
     RequestResponseCycle: "body default_headers keep_alive response_complete response_started",
     ServerState: "tasks",
-    uvicorn.Server: "shutdown server_state",
+    uvicorn.Server: "startup shutdown server_state",
 }
 _CLOSE = (b"connection", b"close")
 MOST = 768  # connections that uvicorn serves at a time; it refuses more
