@@ -22,8 +22,9 @@ from codesage.corpus.build.keys import read_keys
 from codesage.corpus.build.work import result
 from codesage.corpus.build.worker import Guard
 from codesage.corpus.pairs.joining import JoinUnit
-from codesage.corpus.pairs.matching import EMPTY_WORDS, stems
+from codesage.corpus.pairs.matching import EMPTY_WORDS
 from codesage.corpus.pairs.parsing import PAIRS_FILE
+from codesage.corpus.pairs.stems import stems
 from codesage.corpus.pairs.verbs import may_be_verb
 from codesage.remote.places import Place, parquet
 from codesage.words import split_names

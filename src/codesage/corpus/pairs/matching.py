@@ -8,13 +8,13 @@ name (docs/log.md).
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
 from itertools import chain
 from operator import itemgetter
 from posixpath import dirname
 
 from codesage.corpus.pairs.lines import has_lines
 from codesage.corpus.pairs.rules import qualified
+from codesage.corpus.pairs.stems import stem, stems
 from codesage.corpus.pairs.tested import Tested, module_of, plain
 from codesage.records import Function, Pair
 from codesage.words import split_names
@@ -214,12 +214,6 @@ def _span(words: Sequence[str], named: Sequence[str]) -> range | None:
     return None
 
 
-@lru_cache(maxsize=1 << 15)  # many tests call the same names
-def stems(text: str) -> tuple[str, ...]:
-    """The stems of the words of a text or name, in order."""
-    return tuple([_stem(word) for word in split_names(text)])
-
-
 def _shared(words: Sequence[str], called: Sequence[str]) -> int:
     """Number of words that a test's name shares with a called name; 0 if they are too few to mean anything.
 
@@ -236,17 +230,8 @@ def _shared(words: Sequence[str], called: Sequence[str]) -> int:
     return shared if 2 * shared > len(set(called)) else 0
 
 
-@lru_cache(maxsize=1 << 15)
-def _stem(word: str) -> str:
-    """The stem of a word, so that "parses" and "parsing" are equal to "parse"."""
-    for ending in ("ing", "ies", "ed", "es", "s", "e"):
-        if word.endswith(ending) and len(word) - len(ending) >= 3:
-            return word[: -len(ending)]
-    return word
-
-
 EMPTY_WORDS = frozenset(
-    _stem(word)
+    stem(word)
     for word in (
         "a an the of to in on is are be been it its with and or for by as at from this that these does do can should must "
         "will when if not no all any test tests tested testing case cases basic basics simple work works working ok okay "
