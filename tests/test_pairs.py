@@ -402,19 +402,20 @@ def pairs(source, language="python"):
 
 def test_pair_rules_count_what_they_drop():
     source = (
-        'def good(a):\n    """Add one to it."""\n    b = a + 1\n    return b\n'
-        'def bare(a):\n    return 1\ndef line(a):\n    """Add one to it."""\n    return a\n'
+        'def good(a):\n    """Add a carry to it."""\n    b = a + 1\n    return b\n'
+        'def bare(a):\n    return 1\ndef line(a):\n    """Add a carry to it."""\n    return a\n'
         'def short(a):\n    """Add."""\n    b = a\n    return b\n'
-        'def gone(a):\n    """Add one to it."""\n    return (a\n            + 1)\n'
+        'def gone(a):\n    """Add a carry to it."""\n    return (a\n            + 1)\n'
         'def tagged(a):\n    """:param a: A number."""\n    b = a\n    return b\n'
         'def empty(a):\n    """TODO: write this down."""\n    b = a\n    return b\n'
+        'def vague(a):\n    """Get the agent."""\n    b = a\n    return b\n'
         'def code(a):\n    """foo = bar(a, b);"""\n    b = a\n    return b\n'
         'def german(a):\n    """Gibt die Summe der Werte."""\n    b = a\n    return b\n'
         f'def long(a):\n    """Add {"one and " * 130}it."""\n    b = a\n    return b\n'
-        'def stub(a):\n    """Add one to it."""\n    raise NotImplementedError(\n        "add")\n'
+        'def stub(a):\n    """Add a carry to it."""\n    raise NotImplementedError(\n        "add")\n'
     )
     (pair,), drops = pairs(source)
-    assert (pair.text, pair.bare_body, pair.start_line) == ("Add one to it", "b = a + 1", 1)
+    assert (pair.text, pair.bare_body, pair.start_line) == ("Add a carry to it", "b = a + 1", 1)
     assert (pair.package, pair.version, pair.licence, pair.description) == ("pack", "1", "MIT", "")
     assert drops == dict.fromkeys([reason for reason in DROPS if reason != "note in a plain comment"], 1)  # not in Python
 

@@ -354,12 +354,12 @@ def test_a_class_needs_more_than_a_noun(text, bare):
         ("Binary Input / Output functions", True),
         ("XLOG resource manager's routines", True),
         ("Public property getters/setters", True),
-        ("Implements lineTo methods", False),
-        ("Removes event handlers", False),
-        ("Probability density function", False),
+        ("Implements the lineTo and curveTo methods", False),
+        ("Removes stale event handlers", False),
+        ("Gaussian probability density function", False),
         ("Utilities to convert a slow tokenizer", False),
         ("A decorator of abstract methods", False),
-        ("Names of all methods", False),
+        ("Names of all overloaded methods", False),
     ],
 )
 def test_the_title_of_a_section_gives_no_pair(text, heads):

@@ -1,11 +1,11 @@
 """Turns functions and classes into (text, code) pairs by the rules of the paper (section 2.2), and counts the drops.
 
 The text is the first sentence of the docstring, without URLs, HTML and doc tags and with broken Unicode repaired. A pair is
-dropped if the text is code, says nothing (templates.py, remarks.py), is not English, or has fewer than 3 or more than 256
-tokens (words and punctuation marks). It is also dropped if the body has at most one line of code (lines.py), has nothing
-left without its returns, or only raises an error. The paper leaves some details open. Our choices are the language check,
-what says nothing, the sentence splitter, the definition of a line, the rule about errors, and cleaning the text before its
-length is counted.
+dropped if the text is code, says nothing (templates.py, remarks.py), is vague (vague.py), is not English, or has fewer than
+3 or more than 256 tokens (words and punctuation marks). It is also dropped if the body has at most one line of code
+(lines.py), has nothing left without its returns, or only raises an error. The paper leaves some details open. Our choices are
+the language check, what says nothing, what is vague, the sentence splitter, the definition of a line, the rule about errors,
+and cleaning the text before its length is counted.
 """
 
 import re
@@ -28,6 +28,7 @@ from codesage.corpus.pairs.remarks import (
     says_only_name,
 )
 from codesage.corpus.pairs.templates import is_banner, is_title, says_nothing
+from codesage.corpus.pairs.vague import is_vague
 from codesage.records import Document, Function, Pair
 
 MIN_TOKENS, MAX_TOKENS = 3, 256
@@ -43,6 +44,7 @@ DROPS = (
     "one line",
     "only returns",
     "stub",
+    "vague",
 )
 _RAISE = re.compile(r"(?:(?:#|//)[^\n]*\n\s*)*(?:raise|throw|panic)\b")
 _ONLY_IF = re.compile(r"[\w)\"'\]]\s+(?:if|unless)\s")  # a modifier in Ruby
@@ -80,6 +82,8 @@ def _pair(function: Function, document: Document) -> Pair | str:
         return "only returns"
     if function.kind == "function" and is_stub(bare_body):
         return "stub"
+    if function.kind == "function" and is_vague(text):
+        return "vague"
     return Pair(
         text=text,
         code=function.signature + body,
