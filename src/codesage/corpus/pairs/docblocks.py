@@ -92,7 +92,7 @@ class _Reader(TagReader, SectionReader):
             return after
         if ":" in stripped[:28] and (after := self._labelled(at, stripped)):
             return after
-        if line[0] == " " and (self._is_indented_code(at, line) or self._is_code_below(at, line)):
+        if line[0] == " " and (self._is_indented_code(line) or self._is_code_below(at, line)):
             return self._indented(at, indent(line))
         return self._text(at, stripped)
 
@@ -163,7 +163,7 @@ class _Reader(TagReader, SectionReader):
     def _is_item(self, at: int, stripped: str) -> bool:
         """Open a block if the line begins a list item; returns whether it does. Numbered items must count up from 0 or 1."""
         match = _ITEM.match(stripped) if self.kind == "text" else None
-        if match is None or self._is_indented_code(at, self.lines[at]):
+        if match is None or self._is_indented_code(self.lines[at]):
             return False
         if match.group(1) and int(match.group(1)) not in (0, 1, self.number + 1):
             return False

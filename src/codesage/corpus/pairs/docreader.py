@@ -106,7 +106,7 @@ class BlockReader:
         self._code(html.unescape(text).split("\n"))
         return after + 1
 
-    def _is_indented_code(self, at: int, line: str) -> bool:
+    def _is_indented_code(self, line: str) -> bool:
         columns = INDENTED_CODE.get(self.language, 0)
         if not columns or self.kind != "text" or self.texts or indent(line) < columns:
             return False
