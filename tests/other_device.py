@@ -7,8 +7,13 @@ operations, and indices. `.numpy()` of a tensor on the device raises. The device
 half precision goes to `varlen_attn` below, which refuses what the kernel refuses. So the code runs as on a GPU, with the
 values of the CPU. It shows neither rounding, speed, memory nor kernels of a GPU, and compiles nothing. Work in other threads is
 not checked. Libraries that use torch are imported, and their models loaded, before.
+
+`waits` lists what made the processor wait until the device had done everything: values that are read, copies that block or that
+are not from pinned memory, and results whose size depends on values. What a copy brings without blocking is -1 or NaN until an
+event that was recorded after it was waited for. `leads` says how many operations the device had to do at each such wait.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -31,9 +36,14 @@ LIKES = ("empty_like", "zeros_like", "ones_like", "full_like", "rand_like", "ran
 aten = torch.ops.aten
 _COPIES = {aten.copy_.default, aten._to_copy.default}
 _INDEXED = {aten.index.Tensor, aten.index_put.default, aten.index_put_.default, aten._unsafe_index.Tensor}
+_READ = {
+    *(aten._local_scalar_dense.default, aten.equal.default, aten.nonzero.default, aten.masked_select.default),
+    *(aten._unique2.default, aten.unique_dim.default, aten.unique_consecutive.default, aten.bincount.default),
+}
 
 _device_of = torch._C.TensorBase.device.__get__
 _to, _cpu_numpy, _deepcopy, _as_tensor = Tensor.to, Tensor.numpy, Tensor.__deepcopy__, torch.as_tensor
+_tolist = Tensor.tolist
 
 
 def place_of(tensor: Tensor) -> torch.device | None:
@@ -57,11 +67,14 @@ def _whole(device: Any) -> torch.device:
 
 
 class Checks(TorchDispatchMode):
-    """Refuses operations on tensors of two places; `done` counts those on the device, by name."""
+    """Refuses operations on tensors of two places; `done` counts those on the device, by name; `waits` and `leads`: above."""
 
     def __init__(self) -> None:
         super().__init__()
         self.done: dict[str, int] = {}
+        self.waits: list[str] = []
+        self.leads: list[int] = []
+        self.arriving: list[tuple[Tensor, Tensor]] = []  # what is there now, and what will be
         torch.manual_seed(0)
         self.random = torch.get_rng_state()
 
@@ -71,6 +84,8 @@ class Checks(TorchDispatchMode):
         place = None if func in _COPIES else _common_place(func, args, given)
         if place == CUDA:
             self.done[func.__name__] = self.done.get(func.__name__, 0) + 1
+        if _waits(func, args, given, kwargs):
+            self.waits.append(func.__name__)
         with self.own_random_state(place == CUDA and torch.Tag.nondeterministic_seeded in func.tags):
             result = func(*args, **kwargs)
         place = place_of(args[0]) if func in _COPIES else place
@@ -78,6 +93,23 @@ class Checks(TorchDispatchMode):
             if isinstance(leaf, Tensor) and not any(leaf is one for one in given):
                 put(leaf, place)
         return result
+
+    def launched(self) -> int:
+        """How many operations the device was given so far."""
+        return sum(self.done.values())
+
+    def sent(self, source: Tensor, result: Tensor, *, blocks: bool) -> Tensor:
+        """The copy `result` of a tensor of the other place: what a program sees of it at once."""
+        if source.device == CPU:
+            if blocks or not getattr(source.untyped_storage(), "pinned", False):
+                self.waits.append("to the device")
+            return result
+        if blocks:
+            self.waits.append("to the CPU")
+            return result
+        shown = put(torch.full_like(result, math.nan if result.is_floating_point() else -1), CPU)
+        self.arriving.append((shown, result))
+        return shown
 
     @contextmanager
     def own_random_state(self, drawn: bool) -> Iterator[None]:
@@ -90,6 +122,19 @@ class Checks(TorchDispatchMode):
         yield
         self.random = torch.get_rng_state()
         torch.set_rng_state(before)
+
+
+def _waits(func: Any, args: tuple, given: list[Tensor], kwargs: dict) -> bool:
+    """Whether the processor waits for the device in an operation."""
+    places = [place_of(tensor) for tensor in given]
+    if CUDA not in places:
+        return False
+    if func in _INDEXED:
+        indices = [one for one in tree_leaves(args[1]) if isinstance(one, Tensor)]
+        return any(place_of(one) == CPU or one.dtype in (torch.bool, torch.uint8) for one in indices)
+    if func is aten.repeat_interleave.Tensor:
+        return kwargs.get("output_size") is None
+    return func in _READ or (func is aten.copy_.default and CPU in places)
 
 
 def _common_place(func: Any, args: tuple, given: list[Tensor]) -> torch.device | None:
@@ -109,24 +154,74 @@ def _common_place(func: Any, args: tuple, given: list[Tensor]) -> torch.device |
     return known[0] if known else None
 
 
-def _moved(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+def _mover(checks: Checks) -> Callable[..., Tensor]:
     """Tensor.to."""
-    words, given = list(args), dict(kwargs)
-    target = kwargs.pop("device", None)
-    if words and isinstance(words[0], Tensor):
-        other = words.pop(0)
-        target, kwargs = other.device, {"dtype": other.dtype, **kwargs}
-    elif words and isinstance(words[0], (str, torch.device)):
-        target = words.pop(0)
-    if target is None or torch.device(target).type == "meta" or self.device.type == "meta":
-        return _to(self, *args, **given)
-    target, here = _whole(target), self.device
-    result = _to(self, CPU, *words, **kwargs)
-    if target == here:
-        return result
-    if result.untyped_storage().data_ptr() == self.untyped_storage().data_ptr():
-        result = result.clone()
-    return put(result, target)
+
+    def moved(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        words, given = list(args), dict(kwargs)
+        target = kwargs.pop("device", None)
+        if words and isinstance(words[0], Tensor):
+            other = words.pop(0)
+            target, kwargs = other.device, {"dtype": other.dtype, **kwargs}
+        elif words and isinstance(words[0], (str, torch.device)):
+            target = words.pop(0)
+        if target is None or torch.device(target).type == "meta" or self.device.type == "meta":
+            return _to(self, *args, **given)
+        target, here = _whole(target), self.device
+        result = _to(self, CPU, *words, **kwargs)
+        if target == here:
+            return result
+        if result.untyped_storage().data_ptr() == self.untyped_storage().data_ptr():
+            result = result.clone()
+        return checks.sent(self, put(result, target), blocks=not kwargs.get("non_blocking"))
+
+    return moved
+
+
+def _pinned(self: Tensor) -> Tensor:
+    """Tensor.pin_memory."""
+    if self.device.type == "cuda":
+        raise RuntimeError("cannot pin a tensor of cuda:0, only dense CPU tensors can be pinned")
+    result = self.clone()
+    result.untyped_storage().pinned = True  # pyright: ignore[reportAttributeAccessIssue]
+    return result
+
+
+def _lister(checks: Checks) -> Callable[[Tensor], Any]:
+    """Tensor.tolist."""
+
+    def listed(self: Tensor) -> Any:
+        if self.device.type == "cuda":
+            checks.waits.append("tolist")
+        return _tolist(self)
+
+    return listed
+
+
+def _grouper(group: Callable[..., Any]) -> Callable[..., Any]:
+    """torch._C._group_tensors_by_device_and_dtype, with the place of the tensors as the device."""
+
+    def grouped(lists: list, *words: Any) -> dict:
+        found = group(lists, *words)
+        return {(next(t.device for t in values[0][0] if t is not None), key[1]): values for key, values in found.items()}
+
+    return grouped
+
+
+def _event(checks: Checks) -> type:
+    """torch.cuda.Event."""
+
+    class Event:
+        def record(self, stream: None = None) -> None:
+            self.arrived, checks.arriving = checks.arriving, []
+            self.before = checks.launched()
+
+        def synchronize(self) -> None:
+            checks.leads.append(checks.launched() - self.before)
+            for shown, true in self.arrived:
+                shown.copy_(true)
+
+    return Event
 
 
 def _numpy(self: Tensor, *args: Any, **kwargs: Any) -> Any:
@@ -158,6 +253,8 @@ def _maker(make: Callable[..., Tensor], checks: Checks) -> Callable[..., Tensor]
         if make is _as_tensor and isinstance(args[0], Tensor):
             return args[0] if device is None else args[0].to(device)
         place = CPU if device is None else _whole(device)
+        if place == CUDA and make.__name__ in ("tensor", "as_tensor", "from_numpy", "frombuffer", "scalar_tensor"):
+            checks.waits.append(make.__name__)
         with checks.own_random_state(place == CUDA and make.__name__.startswith("rand")):
             return put(make(*args, **kwargs), place)
 
@@ -188,7 +285,7 @@ def varlen_attn(
     for borders in (cu_seq_q, cu_seq_k):
         if borders.dtype != torch.int32 or not borders.is_cuda or not borders.is_contiguous():
             raise RuntimeError("cu_seqlens must be contiguous, int32 and on CUDA")
-    queries, keys = cu_seq_q.diff().tolist(), cu_seq_k.diff().tolist()
+    queries, keys = _tolist(cu_seq_q.diff()), _tolist(cu_seq_k.diff())
     assert sum(queries) == len(query) and sum(keys) == len(key) and max(queries) <= max_q and max(keys) <= max_k
     parts = []
     for q, k, v in zip(query.split(queries), key.split(keys), value.split(keys), strict=True):
@@ -233,9 +330,11 @@ def other_device(*, bf16: bool = True) -> Iterator[Checks]:
     with pytest.MonkeyPatch.context() as patch, Checks() as checks:
         patch.setattr(Tensor, "device", property(lambda self: place_of(self) or CPU), raising=False)
         patch.setattr(Tensor, "is_cuda", property(lambda self: self.device.type == "cuda"), raising=False)
-        patch.setattr(Tensor, "to", _moved)
+        patch.setattr(Tensor, "to", _mover(checks))
         patch.setattr(Tensor, "cuda", lambda self, *args, **kwargs: self.to(CUDA))
         patch.setattr(Tensor, "cpu", lambda self: self.to(CPU))
+        patch.setattr(Tensor, "pin_memory", _pinned)
+        patch.setattr(Tensor, "tolist", _lister(checks))
         patch.setattr(Tensor, "numpy", _numpy)
         patch.setattr(Tensor, "__array__", _array)
         patch.setattr(Tensor, "__deepcopy__", _copied)
@@ -243,6 +342,7 @@ def other_device(*, bf16: bool = True) -> Iterator[Checks]:
             patch.setattr(torch, name, _maker(getattr(torch, name), checks))
         for name in LIKES:
             patch.setattr(torch, name, _liker(getattr(torch, name)))
+        patch.setattr(torch._C, "_group_tensors_by_device_and_dtype", _grouper(torch._C._group_tensors_by_device_and_dtype))
         _pretend(patch, checks, bf16)
         yield checks
 
@@ -254,6 +354,8 @@ def _pretend(patch: pytest.MonkeyPatch, checks: Checks, bf16: bool) -> None:
         "is_initialized": lambda: True,
         "device_count": lambda: 1,
         "current_device": lambda: 0,
+        "Event": _event(checks),
+        "synchronize": lambda device=None: checks.waits.append("synchronize"),
         "set_device": _whole,
         "get_device_name": lambda device=None: Properties.name,
         "get_device_properties": lambda device=None: Properties,

@@ -4,10 +4,13 @@ These tests run on a device that is one in name only (`other_device.py`), on any
 `test_gpu.py`.
 """
 
+import itertools
 import json
+import math
+import os
 import re
 import shutil
-import sys
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -22,16 +25,20 @@ from codesage.ablate import measure
 from codesage.classify import training as classifying
 from codesage.classify import tuned
 from codesage.contrast import embedder, mining
+from codesage.contrast import stage as contrasting
 from codesage.corpus.tokens import tokenised
 from codesage.encoder import sentence, weights
 from codesage.encoder.config import Config
 from codesage.encoder.folders import BUNDLED
 from codesage.encoder.model import Encoder
+from codesage.encoder.transfer import Values, sent
 from codesage.encoder.weights import load_encoder
 from codesage.evaluate import models
+from codesage.pretrain import examples
 from codesage.pretrain import stage as pretraining
+from codesage.training import checkpoints, metrics, precision, processes
+from codesage.training import guard as guards
 from codesage.training import loop as loops
-from codesage.training import precision, processes
 from command_line import run
 from other_device import CUDA, cpu_alone, other_device
 from test_ablate import GRID, folder, request, runs  # noqa: F401 (fixture)
@@ -120,15 +127,63 @@ def test_what_waits_for_a_gpu_is_ready_for_one(name, tmp_path, monkeypatch):
         getattr(test_gpu, name)(*words.get(name, (False,)))
 
 
+WAITS = {
+    "a value": (lambda there, here: there.sum().item(), "_local_scalar_dense.default"),
+    "a number": (lambda there, here: float(there[0]), "_local_scalar_dense.default"),
+    "a condition": (lambda there, here: bool(there[0] > 0), "_local_scalar_dense.default"),
+    "a list": (lambda there, here: there.tolist(), "tolist"),
+    "a copy to the CPU": (lambda there, here: there.cpu(), "to the CPU"),
+    "a copy to the device": (lambda there, here: here.to("cuda"), "to the device"),
+    "a copy from memory that is not pinned": (lambda there, here: here.to("cuda", non_blocking=True), "to the device"),
+    "a new tensor": (lambda there, here: torch.tensor([1.0], device="cuda"), "tensor"),
+    "a copy in place": (lambda there, here: there.copy_(here), "copy_.default"),
+    "a mask": (lambda there, here: there[there > 0], "index.Tensor"),
+    "an index of the CPU": (lambda there, here: there[torch.tensor([0])], "index.Tensor"),
+    "places": (lambda there, here: there.nonzero(), "nonzero.default"),
+    "different values": (lambda there, here: there.unique(), "_unique2.default"),
+    "repeats": (lambda there, here: there.repeat_interleave(there.long()), "repeat_interleave.Tensor"),
+    "everything": (lambda there, here: torch.cuda.synchronize(), "synchronize"),
+}
+
+
+@pytest.mark.parametrize(("wait", "name"), WAITS.values(), ids=WAITS)
+def test_waits_for_the_device_are_counted(wait, name):
+    with other_device() as checks:
+        there, here = torch.ones(3).pin_memory().to("cuda", non_blocking=True), torch.ones(3)
+        assert checks.waits == [] and torch.ones(3, device="cuda").sum().device == CUDA == (there + 1)[there.long()].device
+        assert checks.waits == []
+        wait(there, here)
+        assert checks.waits == [name]
+
+
+def test_copies_that_do_not_block_arrive_with_an_event_after_them():
+    with other_device() as checks:
+        values, early = Values(torch.tensor([2.0, 3.0], device="cuda")), torch.cuda.Event()
+        there = sent(torch.tensor([5]), "cuda")
+        assert there.device == CUDA and there.item() == 5 and not values.arrived
+        early.record()
+        late = there.to("cpu", non_blocking=True)
+        early.synchronize()
+        assert late.tolist() == [-1]
+        after = torch.cuda.Event()
+        after.record()
+        _ = there + there
+        after.synchronize()
+        assert late.tolist() == [5] and checks.leads == [1, 1]  # the copy, the sum
+        assert math.isnan(values._here_N.tolist()[0]) and values.read() == [2.0, 3.0]
+    assert Values(torch.tensor([2.0])).arrived and sent(late, "cpu") is late
+
+
 # Training
 
 
-def trained(folder, out, **changes):  # noqa: F811
-    """Stage I of the grid's base row, with dropout."""
+def trained(folder, out, *, dropout=0.2, **changes):  # noqa: F811
+    """Stage I of the grid's base row."""
     plan, inputs = request(folder, out).opened()
     settings = plan.grid.pretraining(plan.grid.rows[0], 0)
-    shape = replace(settings.encoder, embedding_dropout_prob=0.2, residual_dropout_prob=0.2, attention_dropout_prob=0.2)
-    again = replace(settings, encoder=shape, loop=replace(settings.loop, checkpoint_steps=2, **changes))
+    names = ("embedding_dropout_prob", "residual_dropout_prob", "attention_dropout_prob")
+    shape = replace(settings.encoder, **dict.fromkeys(names, dropout))
+    again = replace(settings, encoder=shape, loop=replace(settings.loop, **{"checkpoint_steps": 2, **changes}))
     artifact = pretraining.run(again, inputs.tokens, inputs.tokenizer, out / "model", checkpoints=out / "checkpoints")
     return load_encoder(artifact.path).state_dict()
 
@@ -152,34 +207,119 @@ def test_a_killed_run_resumes_with_the_random_state_of_the_device(folder, tmp_pa
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
-def test_the_loop_waits_for_the_device_once_a_step(folder, tmp_path, monkeypatch):  # noqa: F811
-    """Each wait leaves the device without work until the processor has given it the next operations."""
-    waits, steps = [], []
+def spoiled(steps):
+    """Gradients of Stage I where four steps must be refused: at the start, at the end, and two spikes."""
+    gradients, harms = pretraining.gradients, {0: (1, math.nan), 8: (100, 1), 9: (1, 1e6), 11: (math.nan, 1)}
 
-    def counted(name):
-        plain = getattr(torch.Tensor, name)
+    def computed(encoder, batch, **options):
+        loss, tokens = gradients(encoder, batch, **options)
+        of_loss, of_gradient = harms.get(next(steps), (1, 1))
+        for parameter in encoder.parameters():
+            parameter.grad.mul_(of_gradient)
+        return loss * of_loss, tokens
 
-        def count(self, *words, **options):
-            of_the_loop = sys._getframe(1).f_code.co_filename == loops.__file__  # attention in fp32 also reads its borders
-            waits.append(self.device.type == "cuda" and of_the_loop and name)
-            return plain(self, *words, **options)
+    return computed
 
-        return count
 
-    take = loops._State.step
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_the_guard_on_the_device_refuses_what_it_refuses_on_the_cpu(folder, tmp_path, monkeypatch, optimizer):  # noqa: F811
+    guard, found = guards.Settings(least=3), []
+    for name, place in (("cpu", cpu_alone()), ("cuda", other_device())):
+        with place, monkeypatch.context() as patch:
+            patch.setattr(pretraining, "gradients", spoiled(itertools.count()))
+            own = {"optimizer": optimizer, "steps": 12, "guard": guard, "checkpoint_steps": 5, "evaluations": 3}
+            weights_of = trained(folder, tmp_path / name, dropout=0.0, **own)
+        rows = metrics.read(tmp_path / name / "model" / metrics.FILE)
+        state = checkpoints.newest(tmp_path / name / "checkpoints/pretrain").state
+        assert len(state["guard"]["losses"]) == 8 and state["guard"]["skipped"] == [0, 8, 9, 11]
+        found.append(([{key: value for key, value in row.items() if key != "seconds"} for row in rows], weights_of))
+    (rows, expected), (of_device, moved) = found
+    assert [row["step"] for row in rows if "evaluation" in row] == [4, 8, 11]
+    assert rows == of_device and [row["step"] for row in rows if "loss" in row] == list(range(12))
+    reasons = {row["step"]: " ".join(row["skipped"].split()[:2]) for row in rows if row.get("skipped")}
+    assert reasons == {0: "gradient norm", 8: "loss spike:", 9: "gradient spike:", 11: "loss is"}
+    assert all(torch.equal(expected[name], moved[name]) for name in expected)
 
-    def step(self, *words):
-        before = len(waits)
-        stopped = take(self, *words)
-        steps.append([name for name in waits[before:] if name])
-        return stopped
 
-    monkeypatch.setattr(loops._State, "step", step)
-    with other_device(), monkeypatch.context() as patch:
-        for name in ("item", "tolist", "cpu", "numpy", "__float__", "__int__", "__bool__"):
-            patch.setattr(torch.Tensor, name, counted(name))
-        trained(folder, tmp_path / "one", evaluations=0, optimizer="muon")
-    assert len(steps) > 2 and steps == [["tolist"]] * len(steps)
+def test_a_run_stopped_on_the_device_keeps_the_values_of_its_last_step(folder, tmp_path, monkeypatch):  # noqa: F811
+    gradients, steps = pretraining.gradients, itertools.count()
+
+    def stopping(*words, **options):
+        if next(steps) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return gradients(*words, **options)
+
+    with other_device():
+        whole = trained(folder, tmp_path / "whole", checkpoint_steps=0)
+        with monkeypatch.context() as patch, pytest.raises(CodesageError, match="stopped by SIGTERM after step 3"):
+            patch.setattr(pretraining, "gradients", stopping)
+            trained(folder, tmp_path / "stopped", checkpoint_steps=0)
+        home = tmp_path / "stopped/checkpoints/pretrain"
+        state = checkpoints.newest(home).state
+        assert [row["step"] for row in metrics.read(home / metrics.FILE) if "loss" in row] == [0, 1, 2]
+        assert state["progress"]["step"] == len(state["guard"]["losses"]) == 3
+        resumed = trained(folder, tmp_path / "stopped", checkpoint_steps=0)
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    files = [tmp_path / out / "model" / metrics.FILE for out in ("whole", "stopped")]
+    losses = [[row.get("loss") for row in metrics.read(file)] for file in files]
+    assert losses[0] == losses[1] and len(losses[0]) > 3
+
+
+def test_the_guard_on_the_device_forgets_the_last_step_of_another_objective(folder, tmp_path, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(examples.Batches, "new_objective", lambda self, step: step == 5)
+    with other_device():
+        trained(folder, tmp_path, steps=8, checkpoint_steps=0)
+        remembered = checkpoints.newest(tmp_path / "checkpoints/pretrain").state["guard"]["losses"]
+    rows = metrics.read(tmp_path / "model" / metrics.FILE)
+    assert remembered == [row["loss"] for row in rows if "loss" in row][5:] and len(remembered) == 3
+
+
+STAGES = {
+    "pretrain": {},
+    "one pass": {"depth": None, "micro_tokens": 0, "cached": False},
+    "cached": {"depth": None, "micro_tokens": 60, "cached": True},
+    "shallow": {"depth": 0, "cached": False},
+}
+
+
+def contrasted(folder, out, *, optimizer, **changes):  # noqa: F811
+    """Three steps of one phase of Stage II of the grid's base row, on the device."""
+    plan, inputs = request(folder, out).opened()
+    settings = plan.grid.contrasting(plan.grid.rows[0], 0)
+    loop = replace(settings.loop, steps=3, optimizer=optimizer, evaluations=0, precision="bf16")
+    encoder = Encoder(replace(plan.grid.encoder(plan.grid.rows[0]), vocab_size=inputs.tokenizer.vocab_size)).to("cuda")
+    again = replace(settings, first=None, loop=loop, **changes)
+    contrasting.run(again, inputs.tokens, encoder, tokenizer=inputs.tokenizer, out=out / "model")
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+@pytest.mark.parametrize("stage", STAGES)
+def test_no_step_waits_for_the_device(folder, tmp_path, monkeypatch, stage, optimizer):  # noqa: F811
+    """Each wait leaves the device without work until the processor has given it the next operations.
+
+    The values of a step are read while the device computes the gradients of the next one, which is over 100 operations.
+    """
+    steps, take = [], loops._State.step
+    monkeypatch.setenv(precision.VARIABLE, "bf16")  # attention in fp32 reads its borders
+    with other_device() as checks:
+
+        def step(self, *words):
+            waits, leads = len(checks.waits), len(checks.leads)
+            stopped = take(self, *words)
+            steps.append((checks.waits[waits:], checks.leads[leads:]))
+            return stopped
+
+        monkeypatch.setattr(loops._State, "step", step)
+        if stage == "pretrain":
+            trained(folder, tmp_path, evaluations=0, optimizer=optimizer, precision="bf16", checkpoint_steps=0)
+        else:
+            contrasted(folder, tmp_path, optimizer=optimizer, **STAGES[stage])
+    rows = metrics.read(tmp_path / "model" / metrics.FILE)
+    assert [row["step"] for row in rows] == list(range(len(steps)))
+    assert len(steps) > 2 and [waits for waits, _ in steps] == [[]] * len(steps)
+    assert [len(leads) for _, leads in steps] == [0] + [1] * (len(steps) - 1)
+    assert all(leads[0] > 100 for _, leads in steps[1:])
+    assert checks.done["_fused_adamw_.default"]
 
 
 def test_a_grid_has_the_figures_of_the_cpu(folder, tmp_path):  # noqa: F811

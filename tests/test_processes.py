@@ -235,6 +235,21 @@ def phases_into(folder: Path) -> None:
         save_file({name: tensor.clone() for name, tensor in whole.state_dict().items()}, folder / "weights.safetensors")
 
 
+def refused_into(folder: Path, *, sharded: bool) -> None:
+    """Run where the part of the last process has a loss, then a gradient, that is not finite."""
+    count, gradients = iter(range(1000)), stage.gradients
+
+    def spoiled(encoder: Encoder, batch: Batch, **options) -> tuple[Tensor, int]:
+        step, last = next(count), processes.rank() == processes.world() - 1
+        loss, tokens = gradients(encoder, batch, **options)
+        if last and step == 5 and encoder.wte.weight.grad is not None:
+            encoder.wte.weight.grad.mul_(np.nan)
+        return loss * (np.nan if last and step in (3, 11) else 1), tokens
+
+    with mock.patch.object(stage, "gradients", spoiled):
+        run_into(folder, sharded=sharded)
+
+
 def compiled_into(folder: Path) -> None:
     """Run sharded with compiled blocks, which are all compiled before the first step."""
     counted, rate_at = [], loop.rate_at
@@ -275,6 +290,8 @@ PROGRAMS = {
     "sharded run, resumed": twice,
     "sharded run, compiled": compiled_into,
     "sharded phases": phases_into,
+    "refused": partial(refused_into, sharded=False),
+    "sharded refused": partial(refused_into, sharded=True),
     "die": die,  # must be last: it ends both processes
 }
 
@@ -322,19 +339,24 @@ def launch(folder: Path, *, world: int) -> list[tuple[int, str]]:
 
 
 def losses(folder: Path) -> list[float]:
-    return [json.loads(line)["loss"] for line in (folder / "out0" / "metrics.jsonl").read_text().splitlines()]
+    return [np.nan if row["loss"] is None else row["loss"] for row in rows(folder)]
+
+
+def rows(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "out0" / "metrics.jsonl").read_text().splitlines()]
 
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
     """The results of a single process, which is this one."""
     folder = tmp_path_factory.mktemp("alone")
-    for name in ("gradients", "bf16 gradients", "run", "phases"):
+    for name in ("gradients", "bf16 gradients", "run", "phases", "refused"):
         (folder / name).mkdir()
     gradients_into(folder / "gradients", sharded=False)
     gradients_into(folder / "bf16 gradients", sharded=False, bf16=True)
     run_into(folder / "run", sharded=False)
     phases_into(folder / "phases")
+    refused_into(folder / "refused", sharded=False)
     return folder
 
 
@@ -388,6 +410,17 @@ def test_two_processes_take_the_steps_of_one(alone, two, what):
     np.testing.assert_allclose(losses(two / what), losses(alone / "run"), rtol=1e-9)
     assert not (two / what / "out1" / "metrics.jsonl").exists()
     shared, expected = (load_file(folder / "weights.safetensors") for folder in (two / what, alone / "run"))
+    for name in expected:
+        torch.testing.assert_close(shared[name], expected[name], atol=1e-9, rtol=1e-7)
+
+
+@pytest.mark.parametrize("what", ["refused", "sharded refused"])
+def test_two_processes_refuse_a_step_of_which_one_has_a_bad_part(alone, two, what):
+    shared, expected = (rows(folder) for folder in (two / what, alone / "refused"))
+    assert [row["step"] for row in shared if row["skipped"]] == [3, 5, 11] and len(shared) == 12
+    assert [row["skipped"] for row in shared] == [row["skipped"] for row in expected]
+    np.testing.assert_allclose(losses(two / what), losses(alone / "refused"), rtol=1e-9)
+    shared, expected = (load_file(folder / "weights.safetensors") for folder in (two / what, alone / "refused"))
     for name in expected:
         torch.testing.assert_close(shared[name], expected[name], atol=1e-9, rtol=1e-7)
 

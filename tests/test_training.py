@@ -1,5 +1,6 @@
 """The step loop: exact resume, checkpoints that survive, the guard, optimizers, signals, curves."""
 
+import copy
 import json
 import math
 import os
@@ -13,6 +14,7 @@ import time
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -47,6 +49,7 @@ from codesage.training import (
 )
 from codesage.training.guard import Guard
 from codesage.training.guard import Settings as GuardSettings
+from codesage.training.guard import refused as refused_on
 from command_line import run
 from rounding import bf16_rounding
 
@@ -252,6 +255,76 @@ def test_steps_that_are_not_finite_never_reach_the_weights(tmp_path):
     assert named[0]["loss"] is None  # JSON has no NaN
     with pytest.raises(CodesageError, match="lower the learning rate"):
         trained(tmp_path / "b", change=lambda step, loss: loss * math.inf)
+
+
+@pytest.mark.parametrize("optimizer", schedule.OPTIMIZERS)
+def test_a_refused_step_moves_nothing_and_one_that_is_not_moves_as_always(optimizer):
+    states = []
+    for refused in (None, 0.0):
+        torch.manual_seed(0)
+        encoder = Encoder(CONFIG)
+        optimiser = optimizers.build(encoder, replace(SETTINGS, optimizer=optimizer, weight_decay=0.5, precision="fp32"))
+        for step in range(4):
+            for parameter in encoder.parameters():
+                parameter.grad = torch.randn_like(parameter)
+            optimiser.found_inf = None if refused is None else torch.tensor(refused)
+            optimiser.step()
+            if refused is not None and step != 1:  # also before the second step
+                before = copy.deepcopy((encoder.state_dict(), optimiser.state_dict()["state"]))
+                for parameter in encoder.parameters():
+                    parameter.grad = torch.full_like(parameter, (math.nan, math.inf, 0, 1e30)[step])
+                optimiser.found_inf = torch.tensor(1.0)
+                optimiser.step()
+                assert_same(before, (encoder.state_dict(), optimiser.state_dict()["state"]))
+        states.append((encoder.state_dict(), optimiser.state_dict()["state"]))
+    assert_same(*states)
+
+
+def assert_same(one, other):
+    """All tensors of two nested dictionaries are equal to the last bit."""
+    torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+def test_the_first_step_may_be_refused(tmp_path):
+    """Weights and the count of steps that corrects AdamW's means are those of a run without it."""
+    settings = replace(SETTINGS, steps=5, warmup_steps=0, decay="linear", final_rate=1.0)
+    config = CONFIG.without_dropout()
+    found = []
+    for steps, harmed in ((5, True), (4, False)):
+        torch.manual_seed(0)
+        encoder, number = Encoder(config), iter(range(9))
+        batches = [torch.arange(start, start + 8) for start in range(5)][5 - steps :]
+
+        def gradients_of(batch, encoder=encoder, harmed=harmed, number=number):
+            hidden = encoder(batch, Layout.of([8]))
+            loss = F.cross_entropy(F.linear(hidden, encoder.wte.weight), batch + 1)
+            (loss * (math.nan if harmed and next(number) == 0 else 1)).backward()
+            return loss.detach(), 8
+
+        given = SimpleNamespace(at=lambda step, batches=batches, **share: batches[step])
+        (tmp_path / str(steps)).mkdir()
+        loop.train(encoder, replace(settings, steps=steps), loop.Run("x", tmp_path / str(steps), given, gradients_of))
+        found.append(encoder.state_dict())
+    assert_same(*found)
+    assert [line["skipped"] for line in lines(tmp_path / "5")] == ["gradient norm is nan, not finite", "", "", "", ""]
+    assert losses(tmp_path / "5")[1:] == losses(tmp_path / "4")
+
+
+@pytest.mark.parametrize("settings", [GuardSettings(least=3), GuardSettings(0, 0, least=3), GuardSettings(least=4)])
+def test_the_device_refuses_exactly_what_the_guard_has_a_reason_for(settings):
+    guard = Guard(settings, [3.0, 3.1, 2.7], [1.0, 1.2, 0.7])
+    limits = guard.limits()
+    numbers = [-math.inf, -1.0, 0.0, 1.0, *limits, 1e300, sys.float_info.max, math.inf, math.nan]
+    numbers += [math.nextafter(limit, math.inf) for limit in limits] + [math.nextafter(limit, 0) for limit in limits]
+    refused = 0
+    for loss in numbers:
+        for norm in (number for number in numbers if not number < 0):
+            of_device = refused_on(torch.tensor([loss, norm], dtype=torch.float64), limits)
+            assert of_device.item() == bool(copy.deepcopy(guard).reason(0, loss, norm)), (loss, norm)
+            assert of_device.dtype == torch.float32 and of_device.shape == ()
+            refused += of_device.item()
+    assert 0 < refused < len(numbers) ** 2
+    assert (limits[0] < 10, limits[1] < 30) == (settings == GuardSettings(least=3),) * 2
 
 
 def test_spikes_are_left_out(tmp_path):
@@ -512,7 +585,7 @@ def test_gradients_are_clipped_and_their_norm_before_is_told(tmp_path, monkeypat
             norms.append(torch.nn.utils.get_total_norm([one for one in gradients if one is not None]).item())
 
     def build(encoder, settings):
-        return Noting([{"params": list(encoder.parameters()), "multiple": 1.0}])
+        return Noting([{"params": list(encoder.parameters()), "multiple": 1.0}], fused=True)
 
     monkeypatch.setattr(optimizers, "build", build)
     settings = replace(SETTINGS, steps=3, warmup_steps=0, clip_norm=0.5)

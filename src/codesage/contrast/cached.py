@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from codesage.encoder.transfer import sent
+
 Embed = Callable[[list[int]], Tensor]
 
 
@@ -61,7 +63,7 @@ def backward(
             states.append(_random_state())
         with torch.set_grad_enabled(keep):
             parts.append(embed(micro))
-    places = torch.tensor([row for micro in rows for row in micro]).argsort().to(parts[0].device)
+    places = sent(torch.tensor([row for micro in rows for row in micro]).argsort(), parts[0].device)
     flat_ND = torch.cat([part.detach() for part in parts]).requires_grad_()
     loss = loss_of(flat_ND[places])
     loss.backward()

@@ -30,6 +30,7 @@ from codesage.contrast.vectors import embed, stacked, taken
 from codesage.corpus.tokens.tokenised import Tokens
 from codesage.encoder.config import Config
 from codesage.encoder.model import Encoder
+from codesage.encoder.transfer import sent
 from codesage.encoder.weights import save_weights
 from codesage.errors import CodesageError
 from codesage.tokenizer import Tokenizer
@@ -366,7 +367,7 @@ def loss_of(
 
 
 def _on_device(teacher_PW: np.ndarray | None, encoder: Encoder) -> Tensor | None:
-    return None if teacher_PW is None else torch.from_numpy(teacher_PW).to(encoder.wte.weight.device).float()
+    return None if teacher_PW is None else sent(torch.from_numpy(teacher_PW), encoder.wte.weight.device).float()
 
 
 def check(settings: Settings, tokens: Tokens, config: Config, tokenizer: Tokenizer) -> None:

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from codesage.corpus.tokens.ragged import Ragged, spans
 from codesage.encoder.model import Encoder
+from codesage.encoder.transfer import sent
 
 _COMPACT = 8  # the table of all (id, position) pairs may be this many times larger than the batch's tokens
 
@@ -54,13 +55,14 @@ def shallow(encoder: Encoder, documents: Ragged) -> Tensor:
             f"{encoder.config.max_position_embeddings}"
         )
     ends, longest = lengths.cumsum(), int(lengths.max())
-    starts_B = torch.from_numpy(ends - lengths).to(device)
-    positions_T = torch.from_numpy(np.arange(ends[-1]) - np.repeat(ends - lengths, lengths)).to(device)
-    ids_T = torch.from_numpy(documents.ids.astype(np.int64)).to(device)
-    words_VD, rows_T = encoder.wte.weight, ids_T
-    if words_VD.shape[0] * longest > _COMPACT * len(ids_T):  # small batch: leave out unused rows
-        used_V, rows_T = ids_T.unique(return_inverse=True)
-        words_VD = words_VD[used_V]
+    starts_B = sent(torch.from_numpy(ends - lengths), device)
+    positions_T = sent(torch.from_numpy(np.arange(ends[-1]) - np.repeat(ends - lengths, lengths)), device)
+    words_VD, rows_T = encoder.wte.weight, documents.ids.astype(np.int64)
+    if words_VD.shape[0] * longest > _COMPACT * len(rows_T):  # small batch: leave out unused rows
+        used_V = np.zeros(len(words_VD), np.bool_)
+        used_V[rows_T] = True
+        words_VD, rows_T = words_VD[sent(torch.from_numpy(np.flatnonzero(used_V)), device)], (used_V.cumsum() - 1)[rows_T]
+    rows_T = sent(torch.from_numpy(rows_T), device)
     with torch.autocast(device.type, enabled=False):
         words_VD = words_VD - words_VD.mean(1, keepdim=True)
         places_SD = encoder.wpe.weight[:longest]
@@ -72,8 +74,8 @@ def shallow(encoder: Encoder, documents: Ragged) -> Tensor:
         # look up in a (V, S) table of 2 million floats instead of building a (T, D) matrix of a hundred million
         scale_T = (variance_VS.flatten().gather(0, rows_T * longest + positions_T).clamp_min(0) + norm.eps).rsqrt()
         sums_BD = F.embedding_bag(rows_T, words_VD, starts_B, mode="sum", per_sample_weights=scale_T)
-        document_T = torch.from_numpy(np.repeat(np.arange(len(lengths)), lengths)).to(device)
+        document_T = sent(torch.from_numpy(np.repeat(np.arange(len(lengths)), lengths)), device)
         scale_BS = scale_T.new_zeros(len(lengths) * longest).scatter(0, document_T * longest + positions_T, scale_T)
         sums_BD = sums_BD + scale_BS.view(len(lengths), longest) @ places_SD
-        mean_BD = sums_BD / torch.from_numpy(lengths).to(device, sums_BD.dtype)[:, None]
+        mean_BD = sums_BD / sent(torch.from_numpy(lengths), device).to(sums_BD.dtype)[:, None]
         return encoder.project(mean_BD * norm.weight + norm.bias)

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from codesage.encoder.config import ACTIVATIONS, Config
+from codesage.encoder.transfer import sent
 from codesage.errors import CodesageError
 
 _PLAIN_LENGTH = 1024  # of bf16 on a CPU: the weights of longer documents take too much memory
@@ -47,7 +48,8 @@ class Layout:
         document_T = torch.repeat_interleave(torch.arange(len(lengths)), length_B)
         positions_T = torch.arange(len(document_T)) - borders[document_T]
         runs = tuple((len(list(same)), length) for length, same in groupby(lengths))
-        return Layout(tuple(lengths), positions_T.to(device), document_T.to(device), runs, borders.int().to(device))
+        positions_T, document_T, borders = (sent(tensor, device) for tensor in (positions_T, document_T, borders.int()))
+        return Layout(tuple(lengths), positions_T, document_T, runs, borders)
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,6 +292,6 @@ class Encoder(nn.Module):
         device = self.wte.weight.device
         order = sorted(range(len(documents)), key=lambda i: len(documents[i]))
         layout = Layout.of([len(documents[i]) for i in order], device)
-        ids_T = torch.from_numpy(np.concatenate([np.asarray(documents[i], np.int64) for i in order])).to(device)
-        pooled_BD = self.pool(self(ids_T, layout, depth=depth), layout)
-        return pooled_BD[torch.tensor(order, device=device).argsort()]
+        ids_T = torch.from_numpy(np.concatenate([np.asarray(documents[i], np.int64) for i in order]))
+        pooled_BD = self.pool(self(sent(ids_T, device), layout, depth=depth), layout)
+        return pooled_BD[sent(torch.tensor(order).argsort(), device)]

@@ -20,6 +20,7 @@ from codesage.corpus.tokens.tokenised import Tokens
 from codesage.encoder import lexical
 from codesage.encoder.config import Config, load_config
 from codesage.encoder.model import Encoder, Layout
+from codesage.encoder.transfer import sent
 from codesage.encoder.weights import load_encoder, save_weights
 from codesage.errors import CodesageError
 from codesage.pretrain import examples
@@ -236,7 +237,7 @@ _NOTHING = examples.Batch(np.zeros(1, np.int64), np.zeros(0, np.int64), np.zeros
 def summed_loss(encoder: Encoder, batch: examples.Batch) -> Tensor:
     """Sum of the cross entropies (natural log) of a batch. Logits are computed only for the hidden tokens."""
     device = encoder.wte.weight.device
-    inputs_T, labels_M, hidden_M = (torch.from_numpy(x).to(device) for x in (batch.inputs_T, batch.labels_M, batch.hidden_M))
+    inputs_T, labels_M, hidden_M = (sent(torch.from_numpy(x), device) for x in (batch.inputs_T, batch.labels_M, batch.hidden_M))
     states_MD = encoder(inputs_T, Layout.of(batch.lengths, device), rows_M=hidden_M)
     return summed_cross_entropy(states_MD, encoder.wte.weight, labels_M)
 

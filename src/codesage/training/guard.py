@@ -1,16 +1,21 @@
 """Guard the optimizer: skip a step that is not finite or is far from earlier steps.
 
-In: the loss and gradient norm of a step. Out: the reason to skip it, or "". The history is stored as plain lists, so a
-checkpoint can hold it and a resumed run decides as an uninterrupted run would.
+In: the loss and gradient norm of a step. Out: whether to skip it, and why. `refused` decides on the device, where the values
+are, so that no step waits for them. `Guard.reason` comes to the same decision when they are read, and remembers them. The
+history is stored as plain lists, so a checkpoint can hold it and a resumed run decides as an uninterrupted run would.
 """
 
 import math
+import sys
 from dataclasses import dataclass, field
 from statistics import fmean, pstdev
+
+from torch import Tensor
 
 from codesage.errors import CodesageError
 
 _MEMORY = 1000  # steps over which skipped ones are counted
+_LARGEST = sys.float_info.max  # what any finite number passes as a limit
 _FLOOR = 0.01  # lower bound of the standard deviation, as a share of the mean loss, for very even losses
 
 
@@ -60,20 +65,28 @@ class Guard:
                 f"step {self.skipped[-1]} (see metrics.jsonl): lower the learning rate"
             )
 
+    def limits(self) -> tuple[float, float]:
+        """The largest loss and the largest gradient norm that the next step may have."""
+        if len(self.losses) < self.settings.least:
+            return _LARGEST, _LARGEST
+        mean = fmean(self.losses)
+        loss = mean + self.settings.deviations * max(pstdev(self.losses, mean), _FLOOR * abs(mean))
+        norm = self.settings.norm_factor * fmean(self.norms)
+        return (
+            min(loss, _LARGEST) if self.settings.deviations else _LARGEST,
+            min(norm, _LARGEST) if self.settings.norm_factor else _LARGEST,
+        )
+
     def _judge(self, loss: float, norm: float) -> str:
         if not math.isfinite(loss):
             return f"loss is {loss}, not finite"
         if not math.isfinite(norm):
             return f"gradient norm is {norm}, not finite"
-        if len(self.losses) < self.settings.least:
-            return ""
-        mean = fmean(self.losses)
-        limit = mean + self.settings.deviations * max(pstdev(self.losses, mean), _FLOOR * abs(mean))
-        if self.settings.deviations and loss > limit:
-            return f"loss spike: {loss:.4g} over {limit:.4g}"
-        limit = self.settings.norm_factor * fmean(self.norms)
-        if self.settings.norm_factor and norm > limit:
-            return f"gradient spike: norm {norm:.4g} over {limit:.4g}"
+        most_loss, most_norm = self.limits()
+        if loss > most_loss:
+            return f"loss spike: {loss:.4g} over {most_loss:.4g}"
+        if norm > most_norm:
+            return f"gradient spike: norm {norm:.4g} over {most_norm:.4g}"
         return ""
 
     def state(self) -> dict:
@@ -84,3 +97,12 @@ class Guard:
         """Restore the history from `state`."""
         self.losses, self.norms, self.skipped = list(state["losses"]), list(state["norms"]), list(state["skipped"])
         self.skipped_in_all = state["skipped_in_all"]
+
+
+def refused(values_2: Tensor, limits: tuple[float, float]) -> Tensor:
+    """1 where a step must be skipped, else 0: a float32 scalar on the device of its (loss, norm) in float64.
+
+    `limits`: those of the guard that has seen all steps before. Then `Guard.reason` gives a reason exactly where this is 1.
+    """
+    loss, norm = values_2.unbind()
+    return ((loss <= limits[0]) & (loss >= -_LARGEST) & (norm <= limits[1])).logical_not().float()  # NaN passes no comparison

@@ -29,6 +29,7 @@ from torch import Tensor
 
 from codesage.artifacts import write_whole
 from codesage.encoder.model import Encoder
+from codesage.encoder.transfer import Values
 from codesage.errors import CodesageError
 from codesage.training import checkpoints as disk
 from codesage.training import estimate, optimizers, precision, processes
@@ -135,6 +136,15 @@ class _Now(NamedTuple):
     may_evaluate: bool
 
 
+class _Taken(NamedTuple):
+    """A step that is taken, and whose loss and gradient norm may still be on their way from the device."""
+
+    step: int
+    rate: float
+    tokens: int  # of the run so far
+    loss_and_norm: Values
+
+
 class _State(Generic[Batch]):
     """What changes while a run is under way, and one method for each thing that happens in it."""
 
@@ -151,6 +161,7 @@ class _State(Generic[Batch]):
             processes.shard(encoder, gathered_as=self.autocast.fast_dtype)
         self.optimizer = optimizers.build(encoder, settings)
         self.progress, self.guard = Progress(), guards.Guard(settings.guard)
+        self.taken: _Taken | None = None
         self.identity = json.loads(json.dumps({**run.identity, "stage": run.stage, "loop": asdict(settings)}))
         if run.checkpoints is not None:
             self._resume()
@@ -196,27 +207,39 @@ class _State(Generic[Batch]):
                 self.run.at_half(self.progress.half)
 
     def step(self, batch: Batch, used: float, metrics: Metrics, signals: list[str]) -> bool:
-        """Take one step; returns whether a process was asked to stop."""
+        """Take one step; returns whether a process was asked to stop.
+
+        On a GPU this only gives the device its work. The values of the step before are read when the device has the gradients
+        of this one to compute, so neither waits for the other for long.
+        """
         progress, step, rate = self.progress, self.progress.step, rate_at(self.settings, used)
-        if self.run.new_objective(step):
-            self.guard.forget()
         with self.autocast(), precision.compiling():
             part, own_tokens = self.run.gradients_of(batch)
-        length = self._clip()
-        # the only wait for the device in a step
-        own_loss, norm = torch.stack([part.detach().double(), length.to(part.device, torch.float64)]).tolist()
-        loss, tokens, stopped = processes.total([own_loss, own_tokens, bool(signals)])
-        skipped = self._descend(step, loss, norm, rate)
+        self.settle(metrics)
+        if self.run.new_objective(step):
+            self.guard.forget()
+        tokens, stopped = processes.total([own_tokens, bool(signals)])
+        loss = processes.summed(part.detach().double())
+        values = torch.stack([loss, self._clip().to(loss.device, torch.float64)])
+        self._descend(guards.refused(values, self.guard.limits()), rate)
         progress.step, progress.tokens = step + 1, progress.tokens + int(tokens)
         progress.seconds = time.perf_counter() - self._started
-        metrics.write(
-            step, loss=loss, gradient_norm=norm, rate=rate, tokens=progress.tokens, seconds=progress.seconds, skipped=skipped
-        )
-        metrics.show(
-            step, loss=loss, tokens=progress.tokens, seconds=progress.seconds, used=share_used(self.settings, progress)
-        )
-        self.guard.refuse_too_many()
+        self.taken = _Taken(step, rate, progress.tokens, Values(values))
+        if self.taken.loss_and_norm.arrived:
+            self.settle(metrics)
         return bool(stopped)
+
+    def settle(self, metrics: Metrics) -> None:
+        """Read the values of the last step, if that is not done: the guard remembers them, and they are written and shown."""
+        if self.taken is None:
+            return
+        (step, rate, tokens, values), self.taken = self.taken, None
+        loss, norm = values.read()
+        self.progress.seconds = seconds = time.perf_counter() - self._started
+        skipped = self.guard.reason(step, loss, norm)
+        metrics.write(step, loss=loss, gradient_norm=norm, rate=rate, tokens=tokens, seconds=seconds, skipped=skipped)
+        metrics.show(step, loss=loss, tokens=tokens, seconds=seconds, used=share_used(self.settings, self.progress))
+        self.guard.refuse_too_many()
 
     def _clip(self) -> Tensor:
         """Sum the gradients of all processes and clip them; returns their norm before, a scalar that is not read yet."""
@@ -227,18 +250,17 @@ class _State(Generic[Batch]):
         torch.nn.utils.clip_grads_with_norm_(reached, self.settings.clip_norm, length)
         return length
 
-    def _descend(self, step: int, loss: float, norm: float, rate: float) -> str:
-        """Move the weights at `rate` unless the guard refuses the step; returns why it does, "" when the step was taken."""
-        skipped = self.guard.reason(step, loss, norm)
-        if not skipped:
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate * group["multiple"]
-            self.optimizer.step()
+    def _descend(self, refused: Tensor, rate: float) -> None:
+        """Move the weights at `rate` unless `refused`, a scalar on the device, is 1."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group["multiple"]
+        self.optimizer.found_inf = refused
+        self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        return skipped
 
     def evaluate(self, number: int, metrics: Metrics) -> None:
         """Evaluate, as number so many. The random state stays as it was: a run that evaluates more takes the same steps."""
+        self.settle(metrics)
         progress, started = self.progress, time.perf_counter()
         with torch.random.fork_rng(_on(self.device)), torch.no_grad(), self.autocast():
             self.encoder.eval()
@@ -249,6 +271,7 @@ class _State(Generic[Batch]):
 
     def save(self, metrics: Metrics) -> Path:
         """Write a checkpoint; returns its folder."""
+        self.settle(metrics)
         metrics.sync()
         state = {"progress": asdict(self.progress), "guard": self.guard.state()}
         path = disk.save(
@@ -267,6 +290,7 @@ class _State(Generic[Batch]):
         """The last evaluation and the last checkpoint. CodesageError when there was no time for a step."""
         if not self.progress.step:
             raise CodesageError("the run ended before its first step: the time was up")
+        self.settle(metrics)
         if self.run.evaluate is not None and self.progress.evaluated < self.settings.evaluations:
             self.evaluate(self.settings.evaluations, metrics)
         if self.run.checkpoints is not None and self._saved_step != self.progress.step:

@@ -42,19 +42,28 @@ class Muon(Uncompiled):
             for parameter in group["params"]:
                 if parameter.grad is not None:
                     alike.setdefault(parameter.shape, []).append(parameter)
+            refused, kept = None, 1 - group["lr"] * group["weight_decay"]
+            if self.found_inf is not None:
+                refused = self.found_inf > 0
+                kept = 1 - group["lr"] * group["weight_decay"] * (1 - self.found_inf.double())
             for parameters in alike.values():
-                self._move(parameters, group)
+                self._move(parameters, group, refused, kept)
 
-    def _move(self, parameters: list[Tensor], group: dict) -> None:
+    def _move(self, parameters: list[Tensor], group: dict, refused: Tensor | None, kept: float | Tensor) -> None:
+        """Move parameters of one shape and keep the share `kept` of what they are, unless `refused` is true."""
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         for parameter in parameters:
             if not self.state[parameter]:
                 self.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         means = [self.state[parameter]["momentum_buffer"] for parameter in parameters]
+        if refused is not None:
+            gradients = torch.where(refused, torch.stack(means), torch.stack(gradients)).unbind()
         torch._foreach_lerp_(means, gradients, 1 - group["momentum"])
         ahead = torch._foreach_lerp(gradients, means, group["momentum"])
         updates = orthogonal(torch.stack(ahead), dtype=self._dtype).to(parameters[0].dtype)
-        torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
+        if refused is not None:
+            updates = updates.masked_fill(refused, 0)
+        torch._foreach_mul_(parameters, kept.to(updates.dtype) if isinstance(kept, Tensor) else kept)
         torch._foreach_add_(parameters, updates.unbind(), alpha=-0.2 * math.sqrt(max(parameters[0].shape)) * group["lr"])
 
 

@@ -7,7 +7,6 @@ In: an encoder and the settings of a run. Out: one optimizer. Each of its groups
 
 from collections.abc import Iterable
 
-import torch
 from torch import nn
 
 from codesage.errors import CodesageError
@@ -17,7 +16,7 @@ from codesage.training.schedule import Settings
 from codesage.training.uncompiled import AdamW, Uncompiled
 
 
-def build(encoder: nn.Module, settings: Settings) -> torch.optim.Optimizer:
+def build(encoder: nn.Module, settings: Settings) -> Uncompiled:
     """Build the optimizer `settings.optimizer`. CodesageError when it does not support a sharded encoder."""
     named = dict(encoder.named_parameters())
     table, positions = named.pop("wte.weight"), named.pop("wpe.weight")
@@ -49,7 +48,7 @@ def _adamw(table: list, matrices: list, vectors: list, settings: Settings) -> Ad
 class Together(Uncompiled):
     """Several optimizers over disjoint parameters that act as one, with a shared list of groups and a shared state."""
 
-    def __init__(self, parts: Iterable[torch.optim.Optimizer]) -> None:
+    def __init__(self, parts: Iterable[Uncompiled]) -> None:
         self.parts = list(parts)
         super().__init__([group for part in self.parts for group in part.param_groups], {})
         for part in self.parts:
@@ -58,4 +57,5 @@ class Together(Uncompiled):
     def step(self, closure: None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] (no closures)
         """Step all parts."""
         for part in self.parts:
+            part.found_inf = self.found_inf
             part.step()

@@ -116,6 +116,13 @@ def total(values: Sequence[float]) -> list[float]:
     return summed.tolist()
 
 
+def summed(tensor: Tensor) -> Tensor:
+    """The sum over all processes of a tensor, on its device, in place; no process waits for its own device."""
+    if world() > 1:
+        dist.all_reduce(tensor)
+    return tensor
+
+
 def from_first(values: Sequence[float]) -> list[float]:
     """The values of process 0, on every process."""
     if world() == 1:

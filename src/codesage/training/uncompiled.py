@@ -7,11 +7,17 @@ of CPU time, also in runs that compile nothing. The classes here have the same m
 import inspect
 
 import torch
+from torch import Tensor
 
 
 class Uncompiled(torch.optim.Optimizer):
-    """The base of all optimizers here."""
+    """The base of all optimizers here.
 
+    `found_inf`: a scalar on the device of the parameters; where it is 1, `step` moves nothing, also with gradients that are
+    not finite, and where it is 0 or None, it does what it always does. The name is torch's, whose fused optimizers read it.
+    """
+
+    found_inf: Tensor | None = None
     add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
     load_state_dict = inspect.unwrap(torch.optim.Optimizer.load_state_dict)
     state_dict = inspect.unwrap(torch.optim.Optimizer.state_dict)
