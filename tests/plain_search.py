@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 import numpy as np
 
 from codesage.encoder.queries import read_query
-from codesage.search import ranking
+from codesage.search import around, ranking
 from codesage.search.kinds import kinds_of, names_version
 from codesage.search.ranking import Rules
 from codesage.search.similar import nearest_to, subject_at
@@ -48,7 +48,10 @@ def plain_search(index, encoder, query, *, top=10, language="", glob="", dense_w
     parts = parts_of(rows, chunks, query, name, scores, rules)
     totals = {number: sum(own.values()) for number, own in parts.items()}
     shared(rows, chunks, query, totals, parts, rules)
-    return folded(chunks, first_of_all(query, parts, spread(totals, chunks, rules.later), rules), parts, top)
+    ranked = first_of_all(query, parts, spread(totals, chunks, rules.later), rules)
+    if rules.around and not around.asks_for_such(re.findall(r"\w+", query.lower())):
+        ranked = code_first(chunks, ranked, parts, top + 8)
+    return folded(chunks, ranked, parts, top)
 
 
 def fused(rankings, dense_weight):
@@ -217,6 +220,25 @@ def first_of_all(query, parts, ranked, rules):
     rest = [one for one in ranked if one not in first]
     highest = max([score for _, score in rest], default=0.0)
     return [(number, score + highest) for number, score in first] + rest
+
+
+def code_first(chunks, ranked, parts, size):
+    """Candidates, where those that only stand around code change places with code of their file, among the first `size`."""
+    ranked = list(ranked)
+
+    def is_code(number):
+        _, language, kind, _, _, text = chunks[number]
+        asked = any(parts[number].get(rule) for rule in ("name", "identifiers", "literal"))
+        return kind != "window" or not language or asked or not around.stands_around(text)
+
+    for rank in range(min(size, len(ranked))):
+        number, score = ranked[rank]
+        for later in range(rank + 1, len(ranked)) if not is_code(number) else ():
+            other, lower = ranked[later]
+            if chunks[other][0] == chunks[number][0] and is_code(other):
+                ranked[rank], ranked[later] = (other, score), (number, lower)
+                break
+    return ranked
 
 
 def folded(chunks, ranked, parts, top):

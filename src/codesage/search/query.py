@@ -14,7 +14,7 @@ import numpy as np
 
 from codesage.encoder.queries import read_query
 from codesage.records import Chunk, Encoder, Hit
-from codesage.search import floor, partial, ranking
+from codesage.search import around, floor, partial, ranking
 from codesage.search.chunks import definitions
 from codesage.search.defaults import DENSE_WEIGHT, MOST_OF_QUERY
 from codesage.search.filters import ALL, Filter
@@ -22,7 +22,7 @@ from codesage.search.index import Index
 from codesage.search.kinds import names_version
 from codesage.search.ranking import Rules, reciprocal_rank_fusion
 from codesage.search.statics import statics_of
-from codesage.search.terms import composed, indexed_words, query_words
+from codesage.search.terms import composed, indexed_words, parts_of, query_words
 from codesage.search.view import View
 
 _DEPTH = 200  # of each ranking that enters the fusion
@@ -169,7 +169,7 @@ def ranked(
     own = ranking.joined(rankings, ranking.OF_CHUNK * dense_weight)
     of_file = ranking.joined(rankings, ranking.OF_FILE * dense_weight)
     candidates = _candidates(index, view, query, {place: (one, of_file[place]) for place, one in own.items()}, allowed_N, rules)
-    return _hits(index, view, candidates, rules, top)
+    return _hits(index, view, query, candidates, rules, top)
 
 
 def texts_of(index: Index, view: View, places: Sequence[int]) -> Iterator[tuple[int, str]]:
@@ -363,10 +363,12 @@ def _language_shares(view: View, query: str, places_C: np.ndarray) -> np.ndarray
     return np.array([_OTHER_LANGUAGE_SHARE if other else 1.0 for other in others])
 
 
-def _hits(index: Index, view: View, candidates: _Candidates, rules: Rules, top: int) -> list[tuple[int, Hit]]:
+def _hits(index: Index, view: View, query: str, candidates: _Candidates, rules: Rules, top: int) -> list[tuple[int, Hit]]:
     """The best hits with their positions. Hits with equal text become one."""
     order, scores = ranking.spread(candidates.totals(), view.path_N[candidates.places_C], rules.later)
     order, scores = ranking.before(candidates.first_C[order], order, scores)
+    if rules.around and not around.asks_for_such(parts_of(query)):
+        order = _code_first(index, view, candidates, order, top + _SPARE_ROWS)
     rows, alike = [], {}
     for at, chunk, score in _rows(index, view, candidates, order, scores, top + _SPARE_ROWS):
         key = hashlib.sha256(" ".join(chunk.text.split()).encode()).digest()
@@ -379,6 +381,32 @@ def _hits(index: Index, view: View, candidates: _Candidates, rules: Rules, top: 
         (int(candidates.places_C[at]), Hit(chunk, score, candidates.explained(at), alike[key]))
         for key, at, chunk, score in rows
     ]
+
+
+def _code_first(index: Index, view: View, candidates: _Candidates, order: np.ndarray, size: int) -> np.ndarray:
+    """The order, in which chunks that only stand around code change places with code of their file (search.around).
+
+    So the places and scores of files stay. `size`: the places that are looked at. What holds a name or a text that the query
+    asks for keeps its place.
+    """
+    order, file_C = order.copy(), view.path_N[candidates.places_C[order]]
+    wanted_C = candidates.parts["name"] + candidates.parts["identifiers"] + candidates.parts["literal"] > 0
+    known: dict[int, bool] = {}
+
+    def is_code(at: int) -> bool:
+        place = int(candidates.places_C[at])
+        if view.kinds[place] != "window" or not view.languages[place] or wanted_C[at]:
+            return True
+        if at not in known:
+            known[at] = not any(around.stands_around(text) for _, text in texts_of(index, view, [place]))
+        return known[at]
+
+    for rank in range(min(size, len(order))):
+        if not is_code(order[rank]):
+            later = np.flatnonzero(file_C[rank + 1 :] == file_C[rank]) + rank + 1
+            other = next((one for one in later.tolist() if is_code(order[one])), rank)
+            order[[rank, other]] = order[[other, rank]]
+    return order
 
 
 def _rows(

@@ -60,6 +60,7 @@ class Rules:
     part: float = 0.4  # query words in the name of the chunk, see words_in_name
     identifier: float = 0.3  # names in the query that cannot be plain words, as they stand, in the text
     literal: float = 2.0  # the query as it stands, in the text
+    around: bool = True  # imports, licences and the like leave their place to code of their file, see search.around
     floor: bool = True  # a query that no chunk matches gets no answer, see search.floor
     kinds: dict[str, float] = field(default_factory=lambda: dict(_KINDS))  # share that a kind of file keeps
 
