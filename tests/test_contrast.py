@@ -253,15 +253,16 @@ def test_cached_gradients_are_the_uncached_ones_with_dropout_on(negatives, dims)
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute")  # torch's tracing reads it
+@pytest.mark.parametrize("across", [False, True])
 @pytest.mark.parametrize("dropout", [0, 0.1])
-def test_compiled_blocks_leave_cached_gradients_as_they_are(dropout):
+def test_compiled_blocks_leave_cached_gradients_as_they_are(dropout, across):
     torch._dynamo.reset()
     batch, results = documents(14), []
     rows = cached.micro_batches(batch.lengths.tolist(), tokens=30)
     for compiled, keep in ((False, False), (True, False), (True, True)):
         encoder, embedded = tiny(dropout=dropout), {}
         if compiled:
-            precision.compile_blocks(encoder, backend="aot_eager")
+            precision.compile_blocks(encoder, backend="aot_eager", across=across)
 
         def once_more(micro, encoder=encoder, embedded=embedded):
             vectors_ND = embed(encoder, taken(batch, micro))
@@ -401,17 +402,20 @@ def test_a_phase_whose_own_start_is_gone_is_refused(prepared, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute")
-@pytest.mark.parametrize(("micro_tokens", "graphs"), [(0, 2), (10**6, 4), (60, 4)])  # whole; one micro-batch; several
-def test_stage_two_compiles_nothing_after_the_clock_starts(prepared, tmp_path, monkeypatch, micro_tokens, graphs):
+@pytest.mark.parametrize(("micro_tokens", "passes"), [(0, 1), (10**6, 2), (60, 2)])  # whole; one micro-batch; several
+@pytest.mark.parametrize(("across", "graphs"), [(False, 2), (True, 3)])
+def test_stage_two_compiles_nothing_after_the_clock_starts(
+    prepared, tmp_path, monkeypatch, across, graphs, micro_tokens, passes
+):
     tokenizer, tokens = prepared
     torch._dynamo.reset()
-    monkeypatch.setattr(precision, "compile_blocks", partial(precision.compile_blocks, backend="eager"))
+    monkeypatch.setattr(precision, "compile_blocks", partial(precision.compile_blocks, backend="eager", across=across))
     rate_at, counted = loops.rate_at, [precision.graphs()]
     monkeypatch.setattr(loops, "rate_at", lambda *now: counted.append(precision.graphs()) or rate_at(*now))
     settings = phase(3, micro_tokens=micro_tokens)
     settings = replace(settings, loop=replace(settings.loop, compile=True))
     stage.run(settings, tokens, Encoder(shape(tokenizer)), tokenizer=tokenizer, out=tmp_path / "m")
-    assert counted[1:] == [counted[0] + graphs] * 3 and precision.graphs() == counted[1]
+    assert counted[1:] == [counted[0] + graphs * passes] * 3 and precision.graphs() == counted[1]
 
 
 def test_a_bypassed_block_never_moves(prepared, tmp_path):

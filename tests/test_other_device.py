@@ -177,12 +177,12 @@ def test_copies_that_do_not_block_arrive_with_an_event_after_them():
 # Training
 
 
-def trained(folder, out, *, dropout=0.2, **changes):  # noqa: F811
+def trained(folder, out, *, dropout=0.2, layers=1, **changes):  # noqa: F811
     """Stage I of the grid's base row."""
     plan, inputs = request(folder, out).opened()
     settings = plan.grid.pretraining(plan.grid.rows[0], 0)
     names = ("embedding_dropout_prob", "residual_dropout_prob", "attention_dropout_prob")
-    shape = replace(settings.encoder, **dict.fromkeys(names, dropout))
+    shape = replace(settings.encoder, num_hidden_layers=layers, **dict.fromkeys(names, dropout))
     again = replace(settings, encoder=shape, loop=replace(settings.loop, **{"checkpoint_steps": 2, **changes}))
     artifact = pretraining.run(again, inputs.tokens, inputs.tokenizer, out / "model", checkpoints=out / "checkpoints")
     return load_encoder(artifact.path).state_dict()
@@ -276,6 +276,7 @@ def test_the_guard_on_the_device_forgets_the_last_step_of_another_objective(fold
 
 STAGES = {
     "pretrain": {},
+    "compiled": {"compile": True},
     "one pass": {"depth": None, "micro_tokens": 0, "cached": False},
     "cached": {"depth": None, "micro_tokens": 60, "cached": True},
     "shallow": {"depth": 0, "cached": False},
@@ -301,6 +302,7 @@ def test_no_step_waits_for_the_device(folder, tmp_path, monkeypatch, stage, opti
     """
     steps, take = [], loops._State.step
     monkeypatch.setenv(precision.VARIABLE, "bf16")  # attention in fp32 reads its borders
+    monkeypatch.setattr(precision, "_compiled", lambda plain, *_: plain)  # nothing compiles for this device
     with other_device() as checks:
 
         def step(self, *words):
@@ -310,8 +312,9 @@ def test_no_step_waits_for_the_device(folder, tmp_path, monkeypatch, stage, opti
             return stopped
 
         monkeypatch.setattr(loops._State, "step", step)
-        if stage == "pretrain":
-            trained(folder, tmp_path, evaluations=0, optimizer=optimizer, precision="bf16", checkpoint_steps=0)
+        if stage in ("pretrain", "compiled"):
+            own = {"optimizer": optimizer, "evaluations": 0, "checkpoint_steps": 0, "precision": "bf16", **STAGES[stage]}
+            trained(folder, tmp_path, layers=2, **own)
         else:
             contrasted(folder, tmp_path, optimizer=optimizer, **STAGES[stage])
     rows = metrics.read(tmp_path / "model" / metrics.FILE)
@@ -320,6 +323,22 @@ def test_no_step_waits_for_the_device(folder, tmp_path, monkeypatch, stage, opti
     assert [len(leads) for _, leads in steps] == [0] + [1] * (len(steps) - 1)
     assert all(leads[0] > 100 for _, leads in steps[1:])
     assert checks.done["_fused_adamw_.default"]
+
+
+@pytest.mark.parametrize("name", ["fp32", "bf16"])
+def test_blocks_are_compiled_across_their_borders_on_the_device(folder, tmp_path, monkeypatch, name):  # noqa: F811
+    """With parts that are not compiled, since nothing compiles for this device: the same steps to the last bit."""
+    parts = []
+    monkeypatch.setattr(precision, "_compiled", lambda plain, *_: parts.append(plain.__name__) or plain)
+    monkeypatch.setenv(precision.VARIABLE, name)
+    with other_device():
+        plain = trained(folder, tmp_path / "plain", layers=3, precision=name)
+        assert parts == []
+        compiled = trained(folder, tmp_path / "compiled", layers=3, precision=name, compile=True)
+    files = [metrics.read(tmp_path / out / "model" / metrics.FILE) for out in ("plain", "compiled")]
+    losses = [[row.get("loss") for row in rows] for rows in files]
+    assert losses[0] == losses[1] and all(torch.equal(plain[name], compiled[name]) for name in plain)
+    assert parts == ["_begin", "_between", "_between", "_end"] * 5  # in the four steps, and before the clock starts
 
 
 def test_a_grid_has_the_figures_of_the_cpu(folder, tmp_path):  # noqa: F811

@@ -184,11 +184,12 @@ def test_cached_gradients_are_the_direct_ones_to_the_last_bit_in_bf16():
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute")  # torch's tracing reads it
-def test_compiled_blocks_compute_in_bf16_what_plain_ones_do():
+@pytest.mark.parametrize("across", [False, True])
+def test_compiled_blocks_compute_in_bf16_what_plain_ones_do(across):
     torch._dynamo.reset()
     plain = encoder_of(CONFIG.without_dropout())
     compiled = copy.deepcopy(plain)
-    precision.compile_blocks(compiled, backend="aot_eager")
+    precision.compile_blocks(compiled, backend="aot_eager", across=across)
     (loss, gradient), (expected_loss, expected) = (step_of(encoder, STEPS["pretrain"], "bf16") for encoder in (compiled, plain))
     of_loss, of_gradient = bounds("pretrain")
     assert loss == pytest.approx(expected_loss, rel=2 * of_loss) and distance(gradient, expected) < 2 * of_gradient

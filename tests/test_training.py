@@ -441,29 +441,59 @@ def test_bf16_is_refused_where_it_is_emulated(monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute")  # torch's tracing reads it
-def test_compiled_blocks_compute_the_same_with_few_graphs():
+@pytest.mark.parametrize("across", [False, True])
+def test_compiled_blocks_compute_the_same_with_few_graphs(across):
     torch._dynamo.reset()
     torch.manual_seed(0)
-    encoder = Encoder(CONFIG.without_dropout())
+    encoder = Encoder(replace(CONFIG, num_hidden_layers=3).without_dropout())
     layouts = [Layout.of(lengths) for lengths in ([5, 5, 7], [3], [9, 10, 11], [20] * 3)]
     ids = [torch.randint(0, 100, (sum(layout.lengths),)) for layout in layouts]
     some_rows = [torch.arange(0, len(i), 2) for i in ids]
-    before = [
-        (encoder(i, layout), encoder(i, layout, rows_M=rows)) for i, layout, rows in zip(ids, layouts, some_rows, strict=True)
-    ]
+    weight = torch.randn(32)
+
+    def computed():
+        for i, layout, rows in zip(ids, layouts, some_rows, strict=True):
+            for states in (encoder(i, layout), encoder(i, layout, rows_M=rows)):
+                (states @ weight).square().mean().backward()
+                yield states.detach(), {name: parameter.grad for name, parameter in encoder.named_parameters()}
+                encoder.zero_grad(set_to_none=True)
+
+    before, names = list(computed()), list(encoder.state_dict())
     counted = precision.graphs()
-    precision.compile_blocks(encoder, backend="aot_eager")
-    for (expected, of_rows), i, layout, rows in zip(before, ids, layouts, some_rows, strict=True):
-        torch.testing.assert_close(encoder(i, layout), expected)
-        torch.testing.assert_close(encoder(i, layout, rows_M=rows), of_rows)
-    assert precision.graphs() - counted == 3  # before attention, for all or for the requested tokens; after it
+    precision.compile_blocks(encoder, backend="aot_eager", across=across)
+    torch.testing.assert_close(list(computed()), before)
+    assert list(encoder.state_dict()) == names
+    # Before attention, for all or for the requested tokens; after it. Across: the start, between two (both); the end.
+    assert precision.graphs() - counted == (4 if across else 3)
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute")
-def test_a_compiled_run_takes_the_same_steps(tmp_path, monkeypatch):
+def test_blocks_compiled_across_their_borders_take_what_plain_ones_take():
+    torch._dynamo.reset()
+    torch.manual_seed(0)
+    plain = Encoder(CONFIG.without_dropout())
+    compiled = copy.deepcopy(plain)
+    precision.compile_blocks(compiled, backend="eager", across=True)
+    cases = [([5, 7], {}), ([1], {}), ([4, 4], {"depth": 0}), ([4, 4], {"depth": 1}), ([3], {"rows_M": torch.tensor([1])})]
+    cases += [([3], {"rows_M": torch.tensor([], dtype=torch.int64)}), ([6], {"depth": 1, "rows_M": torch.tensor([0, 4])})]
+    for lengths, given in cases:
+        ids, layout = torch.randint(0, 100, (sum(lengths),)), Layout.of(lengths)
+        torch.testing.assert_close(compiled(ids, layout, **given), plain(ids, layout, **given))
+    assert torch.equal(compiled.eval()(ids, layout), plain.eval()(ids, layout))
+    with pytest.raises(CodesageError, match="a text has 65 tokens, but the encoder has 64 positions"):
+        compiled.train()(torch.zeros(65, dtype=torch.int64), Layout.of([65]))
+    again = copy.deepcopy(compiled)
+    again.wte.weight.data.mul_(2)
+    assert not torch.equal(again(ids, layout), compiled(ids, layout))  # a copy has its own weights
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute")
+@pytest.mark.parametrize("across", [False, True])
+def test_a_compiled_run_takes_the_same_steps(tmp_path, monkeypatch, across):
     """In fp32, which is exact enough to show a different dropout mask. test_precision.py compiles in bf16."""
     torch._dynamo.reset()
-    monkeypatch.setattr(precision, "compile_blocks", partial(precision.compile_blocks, backend="aot_eager"))
+    compile_blocks = partial(precision.compile_blocks, backend="aot_eager", across=across)
+    monkeypatch.setattr(precision, "compile_blocks", compile_blocks)
     settings = replace(SETTINGS, steps=4, precision="fp32")  # with dropout: compiling must not use the run's random state
     for compiled in (False, True):
         trained(tmp_path / str(compiled), replace(settings, compile=compiled), checkpoints=tmp_path / f"kept{compiled}")
@@ -473,18 +503,19 @@ def test_a_compiled_run_takes_the_same_steps(tmp_path, monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute")
-def test_encoders_of_many_shapes_are_compiled_in_one_process():
+@pytest.mark.parametrize(("across", "graphs"), [(False, 5), (True, 7)])
+def test_encoders_of_many_shapes_are_compiled_in_one_process(across, graphs):
     """As in a grid. torch compiles one function at most eight times, which the third shape reached."""
     before, layout, ids = precision.graphs(), Layout.of([4, 3]), torch.arange(7)
     for width in (8, 16, 24):
         encoder = Encoder(Config(width, 2, 2, vocab_size=9, max_position_embeddings=8).without_dropout()).train()
-        precision.compile_blocks(encoder, backend="eager")
+        precision.compile_blocks(encoder, backend="eager", across=across)
         with precision.compiling():
             encoder(ids, layout).sum().backward()
             encoder(ids, layout, rows_M=torch.tensor([1, 5])).sum().backward()
             with torch.no_grad():
                 encoder(ids, layout)
-    assert precision.graphs() == before + 3 * 5
+    assert precision.graphs() == before + 3 * graphs
 
 
 def test_a_missing_compiler_is_one_line():
@@ -768,10 +799,12 @@ def test_stage_one_learns_scores_and_publishes(made, tmp_path, computed_in, with
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute")
-def test_stage_one_compiles_nothing_after_the_clock_starts(made, tmp_path, monkeypatch):
+@pytest.mark.parametrize("across", [False, True])
+def test_stage_one_compiles_nothing_after_the_clock_starts(made, tmp_path, monkeypatch, across):
     _, tokenizer, tokens = made
     torch._dynamo.reset()
-    monkeypatch.setattr(precision, "compile_blocks", partial(precision.compile_blocks, backend="aot_eager"))
+    compile_blocks = partial(precision.compile_blocks, backend="aot_eager", across=across)
+    monkeypatch.setattr(precision, "compile_blocks", compile_blocks)
     rate_at, counted = loop.rate_at, [precision.graphs()]
     monkeypatch.setattr(loop, "rate_at", lambda *now: counted.append(precision.graphs()) or rate_at(*now))
     stage.run(stage_settings(loop=replace(SETTINGS, steps=6, compile=True)), tokens, tokenizer, tmp_path / "model")

@@ -51,6 +51,13 @@ class Layout:
         positions_T, document_T, borders = (sent(tensor, device) for tensor in (positions_T, document_T, borders.int()))
         return Layout(tuple(lengths), positions_T, document_T, runs, borders)
 
+    def require_positions(self, most: int) -> None:
+        """CodesageError when a document has more tokens than the encoder has positions, which are `most`."""
+        if max(self.lengths) > most:
+            raise CodesageError(
+                f"a text has {max(self.lengths)} tokens, but the encoder has {most} positions: cut texts to max_tokens"
+            )
+
 
 @dataclass(frozen=True, slots=True)
 class Requested:
@@ -252,11 +259,7 @@ class Encoder(nn.Module):
         full one. `rows_M`, int64 and ascending: return only the states (M, D) of these tokens. They are equal up to rounding,
         and most of the last block is not computed. Raises CodesageError when a document is longer than the learned positions.
         """
-        if max(layout.lengths) > self.config.max_position_embeddings:
-            raise CodesageError(
-                f"a text has {max(layout.lengths)} tokens, but the encoder has {self.config.max_position_embeddings} "
-                "positions: cut texts to max_tokens"
-            )
+        layout.require_positions(self.config.max_position_embeddings)
         x_TD = self.embedding_dropout(self.wte(ids_T) + self.wpe(layout.positions_T))
         blocks = list(self.h[:depth])
         if rows_M is None or not len(rows_M) or not blocks:

@@ -12,13 +12,15 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from types import FunctionType
+from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from codesage.encoder.config import Config
-from codesage.encoder.model import Block, Encoder
+from codesage.encoder.model import Block, Encoder, Layout, Requested
 from codesage.errors import CodesageError
+from codesage.training import processes
 
 PRECISIONS = ("auto", "bf16", "fp32")
 VARIABLE = "CODESAGE_PRECISION"
@@ -85,29 +87,39 @@ def environment() -> dict[str, str | bool]:
     }
 
 
-def compile_blocks(encoder: Encoder, *, backend: str = "inductor") -> None:
-    """Compile the per-token part of the blocks: one graph for all blocks and all numbers of tokens.
+def compile_blocks(encoder: Encoder, *, backend: str = "inductor", across: bool | None = None) -> None:
+    """Compile what is computed for each token separately: one graph for all blocks and all numbers of tokens.
 
     Attention is not compiled. On CUDA it is already one fused call, and its layout changes with every batch, so it would be
     compiled again each time. Evaluations (few and short) and inputs of one token are not compiled either. `graphs` counts
     the compiled graphs: at most three with gradients and two without.
+
+    `across`: also compile across the borders of the blocks, so that there is one graph between two attentions and not two
+    (None: on a GPU, where each start of a graph takes time, and on a CPU nothing is gained; docs/log.md). Then there are at
+    most four graphs with gradients and three without. A sharded encoder is always compiled block by block, because FSDP2
+    gathers the weights of a block when the block is called.
     """
-    for name in ("before", "after"):
-        plain = getattr(Block, name)
-        compiled = _compiled(name, encoder.config, backend)
+    if across is None:
+        across = encoder.wte.weight.is_cuda
+    if across and not processes.is_sharded(encoder):
+        encoder.forward = partial(_across_blocks, encoder, backend)  # pyright: ignore[reportAttributeAccessIssue]
+        return
+    for plain in (Block.before, Block.after):
         for block in encoder.h:
-            setattr(block, name, partial(_of_any_length, compiled, plain, block))
+            setattr(block, plain.__name__, partial(_of_any_length, plain, encoder.config, backend, block))
 
 
 @cache
-def _compiled(name: str, config: Config, backend: str) -> Callable:
-    """A compiled method of Block, for encoders of one shape.
+def _compiled(plain: Callable, config: Config, backend: str) -> Callable:
+    """A compiled function, for encoders of one shape.
 
     torch compiles one code object at most eight times. So each shape has a copy of its own, which later runs use again.
     """
-    plain = getattr(Block, name)
-    copy = FunctionType(plain.__code__.replace(), plain.__globals__, name, plain.__defaults__, plain.__closure__)
-    return torch.compile(copy, fullgraph=True, backend=backend)
+    function = cast(FunctionType, plain)
+    code, defaults, closure = function.__code__.replace(), function.__defaults__, function.__closure__
+    return torch.compile(
+        FunctionType(code, function.__globals__, function.__name__, defaults, closure), fullgraph=True, backend=backend
+    )
 
 
 @contextmanager
@@ -129,13 +141,48 @@ def graphs() -> int:
     return counters["stats"]["unique_graphs"]
 
 
-def _of_any_length(compiled: Callable, plain: Callable, block: Block, *tensors: Tensor | None) -> Tensor:
-    given = [tensor for tensor in tensors if tensor is not None]
-    if not block.training or min(map(len, given)) < 2:  # one token would need another graph
-        return plain(block, *tensors)
-    for tensor in given:
+def _of_any_length(plain: Callable, config: Config, backend: str, *given: nn.Module | Tensor | None) -> Any:
+    """What `plain` gives, compiled while the first of the given modules is trained."""
+    tensors = [one for one in given if isinstance(one, Tensor)]
+    if not cast(nn.Module, given[0]).training or min(map(len, tensors)) < 2:  # one token would need another graph
+        return plain(*given)
+    for tensor in tensors:
         torch._dynamo.mark_dynamic(tensor, 0)
-    return compiled(block, *tensors)
+    return _compiled(plain, config, backend)(*given)
+
+
+def _across_blocks(
+    encoder: Encoder, backend: str, ids_T: Tensor, layout: Layout, *, depth: int | None = None, rows_M: Tensor | None = None
+) -> Tensor:
+    """Encoder.forward in parts that are compiled, with attention between them."""
+    blocks = list(encoder.h)[:depth]
+    if not encoder.training or not blocks or (rows_M is not None and not len(rows_M)) or processes.is_sharded(encoder):
+        return Encoder.forward(encoder, ids_T, layout, depth=depth, rows_M=rows_M)
+    layout.require_positions(encoder.config.max_position_embeddings)
+    requested = None if rows_M is None else Requested.of(rows_M, layout)
+    asked = [None] * (len(blocks) - 1) + [rows_M]  # of each block: only the last one leaves tokens out
+    words_TD, places_TD = encoder.wte(ids_T), encoder.wpe(layout.positions_T)
+    x_MD, *qkv = _of_any_length(_begin, encoder.config, backend, encoder, blocks[0], words_TD, places_TD, asked[0])
+    for block, following, rows in zip(blocks, blocks[1:], asked[1:], strict=False):
+        y_MHK = block.attn(*qkv, layout)
+        x_MD, *qkv = _of_any_length(_between, encoder.config, backend, block, following, x_MD, y_MHK, rows)
+    y_MHK = blocks[-1].attn(*qkv, layout, requested)
+    return _of_any_length(_end, encoder.config, backend, encoder, blocks[-1], x_MD, y_MHK)
+
+
+def _begin(encoder: Encoder, first: Block, words_TD: Tensor, places_TD: Tensor, rows_M: Tensor | None) -> tuple[Tensor, ...]:
+    """From the embeddings to the first attention; returns what Block.before does."""
+    return first.before(encoder.embedding_dropout(words_TD + places_TD), rows_M)
+
+
+def _between(block: Block, following: Block, x_MD: Tensor, y_MHK: Tensor, rows_M: Tensor | None) -> tuple[Tensor, ...]:
+    """From the attention of a block to that of the following one; returns what Block.before does."""
+    return following.before(block.after(x_MD, y_MHK), rows_M)
+
+
+def _end(encoder: Encoder, last: Block, x_MD: Tensor, y_MHK: Tensor) -> Tensor:
+    """From the last attention to the last states."""
+    return encoder.ln_f(last.after(x_MD, y_MHK))
 
 
 def main() -> None:
