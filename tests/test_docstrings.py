@@ -65,6 +65,15 @@ DIRECTIVES = {
         // IWYU pragma: keep
         //-V501
         /* *INDENT-OFF* */
+        /* PRQA S 0857, 3201 */
+        /* polyspace<MISRA-C3:8.7:Not a defect:Justify> */
+        // parasoft-suppress MISRA2012-RULE-8_7
+        // @suppress("Unused static function")
+        /* !checksrc! disable TYPEDEFSTRUCT 1 */
+        /** @cond INTERNAL */
+        /** \\endcond */
+        // MARK: - Helpers
+        // NOSONAR the loop is needed
         // NOSONAR
         /* vim: set ts=4: */
         /* -*- mode: c -*- */
@@ -87,6 +96,7 @@ DIRECTIVES = {
         // NOSONAR
         // language=JSON
         // ncrunch: no coverage start
+        //-V3022
     """,
     "go": """
         //go:noinline
@@ -103,6 +113,7 @@ DIRECTIVES = {
         // #nosec G104
         //lint:ignore U1000 it is used by assembly
         //revive:disable-next-line:exported
+        // coverage-ignore
         // swagger:route GET /pets pets listPets
         // swagger:model Pet
     """,
@@ -167,6 +178,8 @@ DIRECTIVES = {
         // @codeCoverageIgnoreStart
         /* @var Foo $x */
         /** @noinspection PhpUnused */
+        /** @noRector */
+        // @mago-expect lint:no-empty
         # NOSONAR
     """,
     "ruby": """
@@ -304,6 +317,9 @@ def test_which_comment_documents(language, comment, text):
         ("php", "/**\n * @file\n * Reads files.\n */"),
         ("c", "/**\n * @file a.c\n * Reads files.\n */"),
         ("c", "/*!\n  \\file\n  Reads files.\n*/"),
+        ("c", "/**\n * @defgroup sums Sums of numbers\n * Functions that add.\n * @{\n */"),
+        ("c", "/**\n * \\addtogroup sums\n */"),
+        ("c", "/** @mainpage Sums\n * How to add. */"),
         ("ruby", "# @!method open(name)\n#   Opens a file.\n#   @return [File] the file"),
         ("ruby", "# @!method self.open\n#   Opens a file."),
         ("ruby", "# @!attribute [r] name\n#   @return [String] the name"),
@@ -321,6 +337,8 @@ def test_a_block_about_something_else_does_not_document(language, block):
         ("javascript", "/**\n * Adds one.\n * @param a the @typedef of a\n */", "Adds one.\n@param a the @typedef of a"),
         ("javascript", "/**\n * Adds one.\n * @filename a\n */", "Adds one.\n@filename a"),
         ("java", "/**\n * Adds one.\n * @file a\n */", "Adds one.\n@file a"),
+        ("c", "/**\n * Adds one.\n * @ingroup sums\n */", "Adds one.\n@ingroup sums"),
+        ("c", "/**\n * Adds one.\n * @pages the number of pages\n */", "Adds one.\n@pages the number of pages"),
         ("ruby", "# @!method f(a)\n#   Adds one.", "@!method f(a)\n  Adds one."),
         ("ruby", "# @!attribute [w] f\n#   Adds one.", "@!attribute [w] f\n  Adds one."),
         ("ruby", "# Adds one.\n# @!method g", "Adds one.\n@!method g"),
@@ -423,6 +441,19 @@ MARKS = {  # language, comment, text
     "ruby frame": ("ruby", "#####\n# Adds one.\n#####", "Adds one."),
     "php": ("php", "# Adds one,\n# or two.", "Adds one,\nor two."),
     "fence": ("typescript", "/**\n * Adds one.\n * ~~~\n * f(1)\n * ~~~\n */", "Adds one.\n~~~\nf(1)\n~~~"),
+    "sphinx": ("ruby", "#: Adds one,\n#: or two.", "Adds one,\nor two."),
+    "stars behind slashes": ("javascript", "//* Adds one,\n//*\n//* or two.", "Adds one,\n\nor two."),
+    "one star behind slashes": ("java", "//** Adds one.", "Adds one."),
+    "a bar behind slashes": ("go", "//| Adds one.", "Adds one."),
+    "a number behind slashes": ("c", "//-1 for errors", "-1 for errors"),
+    "signs behind some marks": ("go", "//- one\n// two", "- one\ntwo"),
+    "dashes in a block": ("c", "/*\n-- Adds one,\n--\n-- or two.\n*/", "Adds one,\n\nor two."),
+    "semicolons in a block": ("java", "/*\n ; Adds one,\n ; or two.\n */", "Adds one,\nor two."),
+    "quoted in a block": ("php", "/**\n * > Adds one,\n * > or two.\n */", "Adds one,\nor two."),
+    "options in a block": ("c", "/*\n --one adds one\n --two adds two\n*/", "--one adds one\n--two adds two"),
+    "opened on every line": ("c", "/* Adds one,\n/* or two. */", "Adds one,\nor two."),
+    "opened below a ruler": ("c", "/*********\n  /* Adds one,\n  /*\n  /* or two.\n  */", "Adds one,\n\nor two."),
+    "a pattern inside": ("c", "/* Adds one of src/*.c\n   or two. */", "Adds one of src/*.c\nor two."),
     "form feed": ("c", "/* Adds\x0cone. */", "Adds\x0cone."),
 }
 

@@ -17,7 +17,9 @@ _SWITCH = r"\s*[: ]\s*(?:on|off|skip|disable|enable)\b"
 
 _DIRECTIVES = (  # languages ("": all), starts, pattern for the rest
     # Linters, checkers and editors of many languages
-    ("", "NOSONAR nosemgrep nosem skipcq", r"(?:\s*[(:-].*|\s*)$"),
+    ("", "nosemgrep nosem skipcq", r"(?:\s*[(:-].*|\s*)$"),
+    ("", "NOSONAR", r"\b"),
+    ("", "MARK", r":"),
     ("", "noinspection @noinspection goland:noinspection", _WORD),
     ("", "language=", r"\w+(?:\s+(?:prefix|suffix)=.*)?$"),
     ("", "@formatter formatter clang-format astyle uncrustify fmt yapf autopep8 spotless google-java-format", _SWITCH),
@@ -52,6 +54,7 @@ _DIRECTIVES = (  # languages ("": all), starts, pattern for the rest
     (_ECMA, "jshint jslint jscs", r"\s*:|\s+(?:-?[EWI]\d|\w+\s*:)"),
     (_ECMA, "tslint", ":(?:disable|enable)"),
     (_ECMA, "@ts-", r"(?:ignore|nocheck|check|expect-error)\b"),
+    ("typescript", "@deno-types", r"="),
     (_ECMA, "@flow @noflow @cc_on @vite-ignore @jsx @jsxRuntime @jsxImportSource @jsxFrag", _WORD),
     (_ECMA, "$FlowFixMe $FlowIssue $FlowIgnore $FlowExpectedError flowlint flowlint-next-line flowlint-line", r"\b"),
     (_ECMA, "@jest-environment @vitest-environment", _WORD),
@@ -87,7 +90,13 @@ _DIRECTIVES = (  # languages ("": all), starts, pattern for the rest
     ("c", "NOT", r" REACHED\s*$"),
     ("c", "*INDENT- INDENT-", r"O(?:N|FF)\b"),
     ("c", "PUBLIC:", r"\s+\w+ .*[()]"),
-    ("c", "-V", r":?\d{3}"),
+    ("c csharp java", "-V", r":?\d{3}"),
+    ("c", "@cond @endcond \\cond \\endcond", r"(?:\s+[\w!&|() ]+)?\s*$"),
+    ("c", "PRQA", r"\s+S\s+[\d,-]+"),
+    ("c", "polyspace polyspace-begin polyspace-end", r"\s*[<:+]"),
+    ("c", "parasoft-suppress parasoft-begin-suppress parasoft-end-suppress", r"\b"),
+    ("c", "@suppress", r"\("),
+    ("c", "!checksrc!", r"\s"),
     ("c", "-e", r"\{?\d"),
     ("c", "lint", r"\s+(?:[-+!]e|-\w+\()|\s*-(?:save|restore)"),
     ("c", "@{ @} \\{ \\}", _END),
@@ -101,6 +110,7 @@ _DIRECTIVES = (  # languages ("": all), starts, pattern for the rest
     # Go
     ("go", "nolint", r"(?::[\w,\s-]+)?\s*(?://.*)?$"),
     ("go", "nosec #nosec", r"(?:\s+G\d+.*|\s*--.*|\s*)$"),
+    ("go", "coverage-ignore", r"\b"),
     ("go", "lint:ignore lint:file-ignore revive:disable revive:enable gocyclo:ignore", r"\b"),
     ("go", "swagger:", r"(?:route|operation|model|response|parameters|meta|allOf|enum|strfmt|ignore)\b"),
     ("go", "+", r"[a-z][\w.-]*(?:[:=].*|(?:\s+[\w!.]+(?:,[\w!.]+)*)*)$"),
@@ -119,6 +129,7 @@ _DIRECTIVES = (  # languages ("": all), starts, pattern for the rest
     ("php", "@codingStandards @codeCoverageIgnore @infection-ignore @php-cs-fixer", ""),
     ("php", "@phpstan-ignore phpstan-ignore @psalm-suppress @phan-suppress @phan-file-suppress", ""),
     ("php", "@SuppressWarnings", r"\("),
+    ("php", "@mago- @noRector", r"\b"),
     # Python
     ("python", "noqa ruff: flake8:", r"(?:\s*noqa)?(?:\s*:\s*[A-Z]+\d*(?:[, ]+[A-Z]+\d*)*|\s*)$"),
     ("python", "type", r":\s*ignore\b"),

@@ -35,12 +35,19 @@ _BETWEEN = {  # lines of code allowed between documentation and definition
 }
 _SIGNATURE = re.compile(rb"(?:T::Sig::WithoutRuntime\.)?sig(?:\s*\(.*\))?\s*(?:\{|do)$")  # the first line of one on several
 _ECMA_TAGS = ("@typedef", "@callback", "@file", "@overview")
-_OTHER_TAGS = {"javascript": _ECMA_TAGS, "typescript": _ECMA_TAGS, "php": ("@file",), "c": ("@file", "\\file")}
-_OTHER = {  # blocks that document a file, or a type that is in the block itself
+_DOXYGEN_TAGS = ("file", "defgroup", "addtogroup", "weakgroup", "page", "mainpage", "dir")
+_OTHER_TAGS = {
+    "javascript": _ECMA_TAGS,
+    "typescript": _ECMA_TAGS,
+    "php": ("@file",),
+    "c": tuple(f"{mark}{tag}" for mark in "@\\" for tag in _DOXYGEN_TAGS),
+}
+_OTHER = {  # blocks that document a file, a group of definitions, or a type that is in the block itself
     language: re.compile(rf"^[ \t*!]*(?:{'|'.join(map(re.escape, tags))})(?:overview)?(?!\w)", re.MULTILINE)
     for language, tags in _OTHER_TAGS.items()
 }
 _OPENINGS = 16  # number of "/*" inside a comment ("src/*.js") to skip before giving up
+_INNER_OPENING = re.compile(r"(\n[ \t]*)/\*")  # in a comment, at the start of a line: "/*" there is a mark like "*"
 _OPENING = re.compile(
     r"[*!]*(?:<|%<?|\+\+(?=\s)|[-+](?=[\s-]|$)|@[A-Z]{0,2}(?=\s)|[EJMS]C?(?=[ \t]*\n))?"
 )  # the last two are PETSc's
@@ -57,6 +64,9 @@ _TITLE = re.compile(  # a title in a ruler: "==== Title ====", "---- Title", "Ti
 )
 _LONGEST_TITLE = 200  # characters; the pattern takes quadratic time
 _NEW_LINE = ord("\n")
+_GLUED_MARKS = tuple(":*-|>~")  # signs that some projects write behind the mark of every line: "#:"
+_WIDEST_MARK = 2
+_LEFT_SIDES = ("--", ";", "::", ">", "%")  # signs that some projects write before every line of a block comment
 _SIDES = ("//", "#")  # marks at the right of a box of line comments
 _ONE_LINE_BLOCK = re.compile(rb"[ \t]*/\*(.*)\*/[ \t]*$")
 
@@ -146,9 +156,22 @@ def comment_above_body(source: bytes, start: int, opening: int) -> tuple[str, in
 
 
 def _block_on_line(source: bytes, start: int, language: str) -> tuple[str, int]:
-    """The documentation block that ends on the line of the definition at byte `start`; a plain block is a note there."""
-    comment = _block(source, source.rindex(b"*/", 0, start) + 2, language)
+    """The documentation block that ends on the line of the definition at byte `start`; a plain block is a note there.
+
+    Before the block there may only be white space, or text that ends with an opening brace: `class A { /** Adds. */ f() {`.
+    """
+    end = source.rindex(b"*/", 0, start) + 2
+    comment = _block(source, end, language) or _behind_brace(source, end, language)
     return (comment.text, comment.first) if comment is not None and comment.documents and comment.text else ("", start)
+
+
+def _behind_brace(source: bytes, end: int, language: str) -> _Comment | None:
+    """The documentation block that ends before byte `end`, if it is behind an opening brace on its line."""
+    opening = source.rfind(b"/*", max(_line_start(source, end), source.rfind(b"*/", 0, end - 2)), end)
+    if opening < 0 or not source[_line_start(source, opening) : opening].rstrip().endswith(b"{"):
+        return None
+    text = source[opening + 2 : max(end - 2, opening + 2)].decode("utf-8", "replace")
+    return _Comment(_joined(_block_lines(text), language), opening, _documents(text, language))
 
 
 def _above(source: bytes, line: int, language: str) -> _Comment | None:
@@ -209,12 +232,23 @@ def _lines(source: bytes, line: int, marks: tuple[bytes, ...], language: str) ->
     kept = [rest for each, rest in rests if documenting is None or not documents or documenting.match(each)]
     if any([rest.endswith(_SIDES) for rest in kept]):
         kept = _without_right_side(kept)
+    if kept and kept[0][:1] in _GLUED_MARKS:
+        kept = _without_glued_mark(kept)
     texts = [rest.removeprefix(" ") for rest in kept]
     if language == "ruby":
         texts = _shown(texts)
     texts = _without_rulers(texts)
     margin = min([len(text) - len(text.lstrip(" ")) for text in texts if text], default=0)
     return _Comment("\n".join([text[margin:] for text in texts]).strip("\n"), first, documents)
+
+
+def _without_glued_mark(lines: list[str]) -> list[str]:
+    """The lines of a line comment without a sign behind the mark of each line: "#: Text", "//* Text"."""
+    mark = lines[0].partition(" ")[0].rstrip()
+    if not 0 < len(mark) <= _WIDEST_MARK or mark.strip(mark[0]):
+        return lines
+    inked = [line for line in lines if line.strip()]
+    return [line.removeprefix(mark) for line in lines] if all([line.split()[0] == mark for line in inked]) else lines
 
 
 def _without_right_side(lines: list[str]) -> list[str]:
@@ -260,17 +294,12 @@ def _shown(texts: list[str]) -> list[str]:
 
 def _block(source: bytes, end: int, language: str) -> _Comment | None:
     """The block comment that ends before byte `end`, or None if there is other text before it on its first line."""
-    floor = source.rfind(b"*/", 0, end - 2)
-    opening = end - 1
-    for _ in range(_OPENINGS):
-        opening = source.rfind(b"/*", max(floor, 0), opening)
-        if opening < 0:
-            return None
-        if not source[_line_start(source, opening) : opening].strip():
-            break
-    else:
+    opening = _opening(source, end)
+    if opening < 0:
         return None
     text = source[opening + 2 : max(end - 2, opening + 2)].decode("utf-8", "replace")
+    if "\n" in text and "/*" in text:
+        text = _INNER_OPENING.sub(r"\1 *", text)
     documents, texts, first = _documents(text, language), [text], opening
     if not documents and "\n" not in text:
         above, first = _one_line_blocks(source, opening, language)
@@ -282,6 +311,22 @@ def _block(source: bytes, end: int, language: str) -> _Comment | None:
         return _Comment(text, opening, True)
     lines = [line for text in texts if not is_block_directive(text.lstrip(), language) for line in _block_lines(text)]
     return _Comment(_joined(lines if len(texts) == 1 else ["", *lines], language), first, False)
+
+
+def _opening(source: bytes, end: int) -> int:
+    """The first byte of the block comment that ends before byte `end`, or -1 if there is other text before it on its line.
+
+    Comments do not nest: of several "/*" at the start of a line behind the last "*/", the first one begins the comment.
+    """
+    floor = max(source.rfind(b"*/", 0, end - 2), 0)
+    found, opening = -1, end - 1
+    for _ in range(_OPENINGS):
+        opening = source.rfind(b"/*", floor, opening)
+        if opening < 0:
+            break
+        if not source[_line_start(source, opening) : opening].strip():
+            found = opening
+    return found
 
 
 def _documents(text: str, language: str) -> bool:
@@ -362,6 +407,8 @@ def _without_stars(lines: list[str]) -> list[str]:
 def _without_edges(lines: list[str]) -> list[str]:
     """The lines of a box without its sides. A side is the same mark on every line."""
     top = next((bare for line in lines if (bare := line.strip()) and not _RULER.match(bare)), "")
+    if top.startswith(_LEFT_SIDES):
+        return _without_left_side(lines)
     if not top or (top[0] not in "|#/" and top[-1] not in "*|#"):
         return lines
     inked = [bare for line in lines if (bare := line.strip()) and not _RULER.match(bare)]
@@ -372,6 +419,15 @@ def _without_edges(lines: list[str]) -> list[str]:
     if first in ("|", "#", "//") and len(inked) > 1 and all([line.startswith(first) for line in inked]):
         lines = [line.lstrip().removeprefix(first).removeprefix(" ") for line in lines]
     return lines
+
+
+def _without_left_side(lines: list[str]) -> list[str]:
+    """The lines without the first word, if it is the same sign on each of two or more lines."""
+    inked = [bare for line in lines if (bare := line.strip()) and not _RULER.match(bare)]
+    mark = inked[0].split()[0]
+    if len(inked) < 2 or mark not in _LEFT_SIDES or not all([line.split()[0] == mark for line in inked]):
+        return lines
+    return [line.lstrip().removeprefix(mark).removeprefix(" ") for line in lines]
 
 
 def _without_rulers(lines: list[str]) -> list[str]:
