@@ -101,6 +101,12 @@ ECMA = {  # JavaScript and TypeScript
         ["function f 2-2 'Kept.'", "function G 4-4 'Shown.'", "function h 5-5 ''", "function i 6-6 ''",
          "function Shown 10-10 'Default.'"],
     ),
+    "the word accessor": (
+        "class A {\n  /** Z. */\n  accessor z = () => { a(); };\n  static accessor y = () => { b(); };\n"
+        "  get = () => { c(); };\n}\nconst o = { accessor() { d(); }, accessors: () => { e(); } };\n",
+        ["class A 1-6 ''", "function A.z 3-3 'Z.'", "function A.y 4-4 ''", "function A.get 5-5 ''",
+         "function accessor 7-7 ''", "function accessors 7-7 ''"],
+    ),
     "default exports": (
         "/** Named. */\nexport default class Foo { }\nexport default function () { a(); }\n/** Function. */\n"
         "export default function bar() { b(); }\n",
@@ -136,9 +142,11 @@ ECMA = {  # JavaScript and TypeScript
     ),
     "a documentation block on the same line": (
         "/** F. */ function f() { a(); }\n/**\n * G. */ export const g = () => { b(); };\n/* a note */ function h() { c(); }\n"
-        "x(); /** Not I. */ function i() { d(); }\nclass C {\n  /** M. */ async m() { e(); }\n}\n",
+        "x(); /** Not I. */ function i() { d(); }\nclass C {\n  /** M. */ async m() { e(); }\n}\n"
+        "class D { /** N. */ n() { f(); } /** Not O. */ o() { g(); } }\nclass E { /* a note */ p() { h(); } }\n",
         ["function f 1-1 'F.'", "function g 3-3 'G.'", "function h 4-4 ''", "function i 5-5 ''", "class C 6-8 ''",
-         "function C.m 7-7 'M.'"],
+         "function C.m 7-7 'M.'", "class D 9-9 ''", "function D.n 9-9 'N.'", "function D.o 9-9 ''", "class E 10-10 ''",
+         "function E.p 10-10 ''"],
     ),
 }  # fmt: skip
 
@@ -153,6 +161,12 @@ TYPESCRIPT = {
     "an implementation with a comment of its own": (
         "/** First. */\nfunction f(a: string): void;\n/** Own. */\nfunction f(a: any): void { x(); }\n",
         ["function f 4-4 'Own.'"],
+    ),
+    "an implementation with a note": (
+        "/** F. */\nfunction f(a: string): void;\n// The types are checked above.\nfunction f(a: any): void { x(); }\n"
+        "class A {\n  /** M. */\n  m(a: string): void;\n  /* a note */\n  m(a?: any) { y(); }\n}\n// G.\n"
+        "function g(a: string): void;\n// Own.\nfunction g(a: any): void { x(); }\n",
+        ["function f 4-4 'F.'", "class A 5-10 ''", "function A.m 9-9 'M.'", "function g 14-14 'Own.'"],
     ),
     "casts": (
         "const f = (function () { a(); } as any);\nconst g = (() => { b(); }) as Handler;\nconst h = <T,>(x: T) => { c(); };\n"
@@ -342,6 +356,8 @@ C = {
         "/* B. */\nZEND_API zend_result ZEND_FASTCALL\nb(zval *a) { x(); }\n"
         "/* C. */\nBOOL WINAPI DECLSPEC_HOTPATCH c(int a) { x(); }\n/* D. */\nLIB_API struct foo *d(int a) { x(); }\n/* E. */\n"
         "LIB_API\nconst struct foo *e(int a) { x(); }\n/* F. */\nSTATIC\nEFI_STATUS\nEFIAPI\nf (\n  int a\n  )\n{ x(); }\n"
+        "/* K. */\nEFI_STATUS\nEFIAPI\nk (\n  IN int *a\n  )\n{ x(); }\n/* L. */\nPUBLIC_API foo_t L32 (int a) { x(); }\n"
+        "/* M. */\nBOOL WINAPI m (int a) { x(); }\n"
         '/* G. */\nSEC("g") int g(int a) { x(); }\n/* H. */\n__declspec(dllexport) BOOL WINAPI HOT h(int a) { x(); }\n'
         "/* Not I. */\nBEGIN MACROS\n\nint i(int a) { x(); }\n/* Not J. */\nint count = 1\nint j(int a) { x(); }\n",
         [
@@ -351,10 +367,13 @@ C = {
             "function d 9-9 'D.'",
             "function e 11-12 'E.'",
             "function f 14-20 'F.'",
-            "function g 22-22 'G.'",
-            "function h 24-24 'H.'",
-            "function i 28-28 ''",
-            "function j 31-31 ''",
+            "function k 22-27 'K.'",
+            "function L32 29-29 'L.'",
+            "function m 31-31 'M.'",
+            "function g 33-33 'G.'",
+            "function h 35-35 'H.'",
+            "function i 39-39 ''",
+            "function j 42-42 ''",
         ],
     ),
     "a brace too many": (

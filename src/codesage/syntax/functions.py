@@ -15,12 +15,13 @@ from codesage.syntax.definitions import Definition, Scan, scan
 from codesage.syntax.docstrings import comment_above_body, comment_before, python_docstring
 from codesage.syntax.names import receiver_of
 from codesage.syntax.outline import Outlined
-from codesage.syntax.overloads import comment_above_overloads
+from codesage.syntax.overloads import above_overloads
 from codesage.syntax.preprocessor import above_conditions
 from codesage.syntax.tree import SourceTree
 
 _BLOCKS = {"block", "body_statement", "block_body"}
 _PYTHON_FIRST = tuple(bytes([byte]) for byte in b"'\"rRuUbBfF(#\\")  # of a body with a docstring or with a comment before it
+_DOCUMENTING = b"/**"  # the mark of documentation; "//" and "/*" begin notes
 _STATEMENT = "expression_statement"
 _AROUND_STRINGS = {_STATEMENT, "parenthesized_expression"}
 _STRINGS = {"string", "concatenated_string"}
@@ -102,8 +103,11 @@ def _documentation(tree: SourceTree, definition: Definition) -> tuple[str, int, 
     source, language, start = tree.source, tree.language, definition.begin
     docstring, first = comment_before(source, start, language)
     if docstring:
-        if language == "typescript" and _repeats(source, docstring, definition):
-            return "", start, start
+        if language == "typescript":
+            if _repeats(source, docstring, definition):
+                return "", start, start
+            if definition.kind == "function" and not source.startswith(_DOCUMENTING, first):
+                docstring, first = above_overloads(tree, definition, docstring, first)
         if language == "ruby" and (other := _OTHER_MEMBER.match(docstring)) and other[1] != definition.name.rstrip("="):
             return "", start, start
         return docstring, first, start
@@ -111,7 +115,7 @@ def _documentation(tree: SourceTree, definition: Definition) -> tuple[str, int, 
         if (above := above_conditions(tree, definition, start)) != start:
             docstring, first = comment_before(source, above, language)
     elif language == "typescript" and definition.kind == "function":
-        docstring, first = comment_above_overloads(tree, definition)
+        docstring, first = above_overloads(tree, definition, "", start)
     if not docstring and language in _ATTRIBUTED and (header := _after_inner_comment(source, definition, language)) > start:
         docstring, first = comment_before(source, header, language)
         start = header if docstring else start  # leave out the attributes: with them the code would repeat the comment

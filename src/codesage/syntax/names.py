@@ -17,6 +17,8 @@ _PATTERNS = {"object_pattern", "array_pattern"}
 _LITERAL = re.compile(r"""("|')(?:(?!\1|#\{|[\\\n]).)+\1""")
 _IN_BRACKETS = re.compile(rb"\s*\(\s*([A-Za-z_]\w*)\s*\)\s*\(")
 
+_TWO_BRACKETS = re.compile(rb"\s*\(\s*\(")
+
 _C_WORDS = """
 auto break case char const continue default do double else enum extern float for goto if inline int long register restrict
 return short signed sizeof static struct switch typedef union unsigned void volatile while
@@ -86,7 +88,14 @@ def _ecma(tree: SourceTree, node: Node) -> str:
         return _literal(tree.text(name))
     elif kind == "computed_property_name":
         return _computed(tree.text(name)[1:-1].strip())
-    return tree.text(name) if name is not None and kind not in _PATTERNS else ""
+    text = tree.text(name) if name is not None and kind not in _PATTERNS else ""
+    return _behind_accessor(tree, name) if text == "accessor" and name is not None and node.has_error else text
+
+
+def _behind_accessor(tree: SourceTree, word: Node) -> str:
+    """The name behind the word `accessor`, which the grammar takes for the name: `accessor size = () => 1`."""
+    skipped = word.next_sibling
+    return tree.text(skipped if skipped is not None and skipped.type == "ERROR" else word)
 
 
 def _literal(text: str) -> str:
@@ -108,11 +117,23 @@ def _c(tree: SourceTree, node: Node) -> str:
         declarator = _inner(declarator)
     if declarator is None or called is None:  # `MACRO(name) {` does not declare a function
         return ""
-    name = tree.text(declarator)
+    name = _behind_macro(tree, declarator) if node.has_error else tree.text(declarator)
     # The name is in brackets in `API void (name)(int)`, where the parser takes the type for the name, and `void FN(name)(int)`.
     match = _IN_BRACKETS.match(tree.source, declarator.end_byte)
     inner = match.group(1).decode() if match else name
     return name if inner in RESERVED["c"] else inner
+
+
+def _behind_macro(tree: SourceTree, declarator: Node) -> str:
+    """The last word before the parameters. In `BOOL API name (int a)` the grammar takes `API` for the name.
+
+    Before parameters in two brackets, the last word is a macro: `name ARGS ((int a))`.
+    """
+    name, skipped = tree.text(declarator), declarator.next_sibling
+    if skipped is None or skipped.type != "ERROR" or skipped.named_child_count != 1:
+        return name
+    last = tree.text(skipped)
+    return name if not last.isidentifier() or _TWO_BRACKETS.match(tree.source, skipped.end_byte) else last
 
 
 def _c_type(tree: SourceTree, node: Node) -> str:

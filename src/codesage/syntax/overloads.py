@@ -11,13 +11,14 @@ _IMPLEMENTATIONS = {"function_declaration", "generator_function_declaration", "m
 _SIGNATURES = {"function_signature", "method_signature"}
 
 
-def comment_above_overloads(tree: SourceTree, definition: Definition) -> tuple[str, int]:
-    """Returns (comment above the first documented overload, its first byte), for a definition without a comment.
+def above_overloads(tree: SourceTree, definition: Definition, note: str, start: int) -> tuple[str, int]:
+    """Returns (comment above the first documented overload, its first byte).
 
-    Without such an overload, returns "" and the start of the definition.
+    If there is none, returns the `note` above the implementation and its first byte, `start`. A plain comment above an
+    overload does not replace a note.
     """
-    docstring, first = "", definition.begin
-    if definition.node.type not in _IMPLEMENTATIONS or not _follows_text(tree.source, definition.begin):
+    docstring, first = note, start
+    if definition.node.type not in _IMPLEMENTATIONS or not _follows_text(tree.source, start):
         return docstring, first
     node = _outer(tree, definition.node)
     while (node := node.prev_named_sibling) is not None:
@@ -25,8 +26,9 @@ def comment_above_overloads(tree: SourceTree, definition: Definition) -> tuple[s
             continue
         if not _is_overload(tree, node, definition.name):
             break
-        text, start = comment_before(tree.source, node.start_byte, tree.language)
-        docstring, first = (text, start) if text else (docstring, first)
+        text, above = comment_before(tree.source, node.start_byte, tree.language)
+        if text and not (note and not tree.source.startswith(b"/**", above)):
+            docstring, first = text, above
     return docstring, first
 
 
