@@ -26,6 +26,24 @@ _MARKS = [  # (plain text that is part of every match, pattern)
     ("operator", re.compile(r"\boperator[ \t]*(?:[-+*/%^&|~!=<>]{1,3}|\(\)|\[\])[ \t]*\(")),
     ("typename", re.compile(r"[<,][ \t]*typename\b")),
 ]
+# Syntax of headers with structures alone. Its plain text is in many headers of C, so a match is looked for before comments go.
+_MORE_MARKS = [
+    (" : ", re.compile(r"struct[ \t]+\w+[ \t]*(?:final[ \t]*)?:[ \t]*[A-Za-z_][\w\s,<>]*\{")),
+    (" final", re.compile(r"struct[ \t]+\w+[ \t]+final\b")),
+    ("&", re.compile(r"const[ \t]+\w+(?:[ \t]+\w+)?[ \t]*&&?[ \t]*\w*[ \t]*[,)]")),
+    ("~", re.compile(r"^[ \t]*~\w+[ \t]*\([ \t]*(?:void)?[ \t]*\)[ \t]*[;{]", re.MULTILINE)),
+    ("= de", re.compile(r"= de(?:lete|fault)[ \t]*;")),
+    (") const", re.compile(r"\) const[ \t]*(?:=[ \t]*0[ \t]*)?[;{]")),
+    (" override", re.compile(r"\)(?: const)? override\b")),
+    (" noexcept", re.compile(r"\)(?: const)? noexcept\b")),
+    ("constexpr", re.compile(r"constexpr[ \t]+[\w \t*&]+\(")),
+    ("explicit", re.compile(r"explicit[ \t]+\w+[ \t]*\(")),
+    ("friend", re.compile(r"friend[ \t]+(?:class|struct)[ \t]")),
+    (" new ", re.compile(r"(?:=|return) new[ \t]+\w+[ \t]*[(\[;]")),
+    ("delete ", re.compile(r"delete[ \t]+\w+[ \t]*;")),
+    ("decltype", re.compile(r"decltype[ \t]*\(")),
+    ("auto", re.compile(r"for[ \t]*\([ \t]*(?:const[ \t]+)?auto\b[^;)\n]*:")),
+]
 _OBJECTIVE_C = re.compile(r"^[ \t]*@(?:interface|protocol|class|implementation)\b", re.MULTILINE)
 _OBJECTIVE_C_HINTS = ("@interface", "@protocol", "@class", "@implementation")
 _NO_CODE = re.compile(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|\\\r?\n', re.DOTALL)
@@ -44,7 +62,10 @@ def is_cplusplus(path: str, text: str) -> bool:
     """Whether a file is a `.h` or `.C` file that contains C++."""
     if path.endswith(_CAPITAL) and not path.rpartition("/")[2].isupper():
         return True
-    marks = [mark for hint, mark in _MARKS if hint in text] if path.endswith((*_HEADERS, _CAPITAL)) else []
+    if not path.endswith((*_HEADERS, _CAPITAL)):
+        return False
+    marks = [mark for hint, mark in _MARKS if hint in text]
+    marks += [mark for hint, mark in _MORE_MARKS if hint in text and mark.search(text)]
     if not marks:
         return False
     everything = _NO_CODE.sub(_blank, text)
