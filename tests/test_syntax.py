@@ -15,6 +15,7 @@ import pytest
 
 from codesage.languages import LANGUAGES, language_of
 from codesage.syntax import ParseRefused, functions, identifiers, parse
+from timing import takes_less
 
 SAMPLES = sorted(path for path in (Path(__file__).parent / "samples").glob("sample.*") if path.suffix[1:] != "hidden")
 SAMPLES = [path for path in SAMPLES if path.suffix != ".functions"]
@@ -257,6 +258,8 @@ def test_odd_texts_do_no_harm(language, text):
         ("(" * 200_000, "line"),
         ("(\n" * 200_000, "nesting"),
         ("{\n" * 10_000 + "}\n" * 10_000, "nesting"),
+        ("x();\n/* y\n" * 200_000, "nesting"),
+        ("x\n=begin\n" * 100_000, "nesting"),
         ("x" * 10_000_000, "size"),
         ("x" * 1_000_000, "line"),
     ],
@@ -266,6 +269,12 @@ def test_hostile_texts_are_refused_at_once(language, text, reason):
     with pytest.raises(ParseRefused) as error:
         parse(text, language)
     assert error.value.reason == reason and time.perf_counter() - started < 1
+
+
+@pytest.mark.parametrize("language", sorted(LANGUAGES))
+@pytest.mark.parametrize("text", ["/* y */\n" * 200_000, "x('src/*')\n" * 2_000, "/*\n" * 100_000 + "*/\n", "/* x\n" * 1_500])
+def test_comments_that_end_are_parsed(language, text):
+    assert takes_less(5, lambda: parse(text, language))
 
 
 def test_staircase_of_indentation_is_refused():

@@ -17,7 +17,9 @@ from codesage.languages import grammar_of
 MAX_BYTES = 2_000_000
 MAX_LINE = 100_000
 MAX_NESTING = 1_000
+MAX_SEARCHED = 100_000_000  # bytes; two seconds
 
+_COMMENTS = ((b"/*", b"*/"), (b"\n=begin", b"\n=end"))
 _BRACKETS = b"()[]{}"
 _NO_BRACKETS = bytes(set(range(256)) - set(_BRACKETS))
 _STEP = np.zeros(256, np.int8)
@@ -122,7 +124,7 @@ def parse(text: str, language: str, *, tsx: bool = False, max_line: int = MAX_LI
     """Parse `text` as one of languages.LANGUAGES. The parser recovers from syntax errors.
 
     Raises ParseRefused ("size": over 2 MB; "line": a line over `max_line` bytes; "nesting": over 1,000 open brackets or levels
-    of indentation), and KeyError for an unknown language.
+    of indentation, or many comments that are never closed), and KeyError for an unknown language.
     """
     source = text.encode("utf-8", "replace")
     screen(source, max_line=max_line)
@@ -138,6 +140,8 @@ def screen(source: bytes, *, max_line: int = MAX_LINE) -> None:
         raise ParseRefused("line", f"line of {longest:,} bytes is over the limit of {max_line:,}: format the file")
     if _brackets(source) > MAX_NESTING or _indentation(source) > MAX_NESTING:
         raise ParseRefused("nesting", f"text is nested more than {MAX_NESTING:,} levels deep")
+    if _searched(source) > MAX_SEARCHED:
+        raise ParseRefused("nesting", "text has too many comments that are never closed")
 
 
 def _has_long_line(source: bytes, most: int) -> bool:
@@ -148,6 +152,18 @@ def _has_long_line(source: bytes, most: int) -> bool:
         if not start:
             return True
     return False
+
+
+def _searched(source: bytes) -> int:
+    """How many bytes a parser passes in search of the ends of comments that are never closed: it reads on from each of them."""
+    if len(source) < 14_000:  # n bytes have at most n / 2 beginnings of comments
+        return 0
+    searched = 0
+    for opening, closing in _COMMENTS:
+        if opening in source:
+            last = source.rfind(closing) + 1
+            searched = max(searched, source.count(opening, last) * (len(source) - last))
+    return searched
 
 
 def _brackets(source: bytes) -> int:
