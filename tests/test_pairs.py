@@ -483,6 +483,84 @@ def test_comments_need_statements_and_must_be_comments():
 
 
 @pytest.mark.parametrize(
+    ("language", "source"),
+    [
+        (
+            "javascript",
+            "function f(a) {{\n  {0}\n  const drop = memoize((rows) => {{\n    rows.drop();\n    rows.end();\n  }});\n}}",
+        ),
+        ("typescript", "function f(a) {{\n  {0}\n  const drop = (() => {{\n    rows.drop();\n  }}).bind(a);\n}}"),
+        ("ruby", "def f(a)\n  {0}\n  private def drop(rows)\n    rows.drop\n    rows.end\n  end\nend"),
+        ("ruby", "def f(a)\n  {0}\n  define_method(:drop) do |rows|\n    rows.drop\n    rows.end\n  end\nend"),
+        ("c", "int f(void)\n{{\n  {0}\n  struct rows {{\n    int drop;\n    int end;\n  }} x;\n  return drop(x);\n}}"),
+        ("csharp", "class A {{ void F() {{\n  {0}\n  [X] int Drop(int r) {{\n    rows.Drop(r);\n    return 1;\n  }}\n}} }}"),
+    ],
+)
+def test_a_comment_on_a_definition_in_a_function_is_no_comment_pair(language, source):
+    mark = "#" if language == "ruby" else "//"
+    source = source.format(f"{mark} Drop the rows without a name")
+    assert passages(source, language, "comment") == []
+    assert "Drop the rows without a name" in [function.docstring for function in functions(parse(source, language))]
+
+
+@pytest.mark.parametrize(
+    ("language", "source", "code"),
+    [
+        (
+            "c",
+            "int f(void)\n{{\n{0}if (rows)\n  drop(rows);\nend();\nout:\nfree(a);\nreturn 1;\n}}",
+            "if (rows)\n  drop(rows);\nend();",
+        ),
+        ("php", "<?php function f() {{\n{0}if ($rows) {{\ndrop($rows);\n}}\nout:\nend();\n}}", "if ($rows) {\ndrop($rows);\n}"),
+        ("go", "package p\nfunc f() {{\n{0}if rows {{\ndrop(rows)\n}}\nout:\nend()\n}}", "if rows {\ndrop(rows)\n}"),
+        (
+            "go",
+            "package p\nfunc f() {{\n{0}rows := a.rows()\nouter:\nfor _, row := range rows {{\ndrop(row)\nbreak outer\n}}\n}}",
+            "rows := a.rows()\nouter:\nfor _, row := range rows {\ndrop(row)\nbreak outer\n}",
+        ),
+        (
+            "java",
+            "class A {{ void f() {{\n{0}Rows rows = a.rows();\nouter: for (Row r : rows) {{\nr.drop();\n}}\n}} }}",
+            "Rows rows = a.rows();\nouter: for (Row r : rows) {\nr.drop();\n}",
+        ),
+    ],
+)
+def test_the_target_of_a_goto_ends_the_code_below_a_comment(language, source, code):
+    (pair,) = passages(source.format("// Drop the rows without a name\n"), language, "comment")
+    assert pair.code == code
+
+
+@pytest.mark.parametrize(
+    ("language", "comment"),
+    [
+        ("python", "# Drop the rows without a name  # noqa: E501"),
+        ("python", "# Drop the rows  # type: ignore\n# without a name # pylint: disable=invalid-name"),
+        ("ruby", "# Drop the rows without a name # rubocop:disable Style/Foo"),
+        ("javascript", "// Drop the rows without a name // eslint-disable-line no-x"),
+        ("javascript", "/**\n * Drop the rows\n * without a name\n * @param {Row} a the row\n * @returns none\n */"),
+        ("typescript", "/** Drop the rows without a name\n *\n * @see Row\n */"),
+        ("java", "/* Drop the rows without a name\n   @param a the row */"),
+        ("c", "/*\n * Drop the rows without a name\n * \\param a the row\n */"),
+    ],
+)
+def test_directives_and_tags_are_no_part_of_the_text(language, comment):
+    header, end = {
+        "python": ("def f(a):", ""),
+        "ruby": ("def f(a)", "end"),
+        "java": ("class A { void f() {", "}}"),
+        "c": ("void f(void) {", "}"),
+    }.get(language, ("function f() {", "}"))
+    source = f"{header}\n{comment}\na.drop()\na.rows()".replace("\n", "\n    ") + f"\n{end}"
+    source = source if language in ("python", "ruby") else source.replace(")\n", ");\n")
+    assert [pair.text for pair in passages(source, language, "comment")] == ["Drop the rows without a name"]
+
+
+def test_marks_of_sphinx_are_no_text():
+    source = "def f(a):\n    #: Drop the rows\n    #: without a name\n    a.drop()\n    a.rows()\n"
+    assert [pair.text for pair in passages(source, "python", "comment")] == ["Drop the rows without a name"]
+
+
+@pytest.mark.parametrize(
     "block",
     [
         "#region Rows\n{rows}#endregion\nStop();\n",
@@ -516,6 +594,15 @@ def test_examples_of_docstrings_are_pairs():
     (pair,) = passages(source, "go", "example", path="sort_test.go")
     assert pair.text == "Sorting people by their age" and pair.code.startswith("p := people()")
     assert passages("// Prints this tree of nodes:\n//\n//\t a   b (\n//\t ----- )\nfunc f() {\n}\n", "go", "example") == []
+
+
+@pytest.mark.parametrize("character", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029"])
+def test_only_line_feeds_break_lines(character):
+    code = f"a.drop('x{character}y')\nb = '{character}z'"
+    source = "def f(a):\n    # Drop the rows without a name\n    " + code.replace("\n", "\n    ") + "\n"
+    assert [pair.code for pair in passages(source, "python", "comment")] == [code]
+    text = f"{character}\nDrop the rows without a name:\n\n```python\n{code}\n```\n"
+    assert [(pair.code, pair.start_line) for pair in examples_in_prose(text, "a.md")] == [(code, 1)]
 
 
 def test_examples_of_markdown_and_rest():

@@ -20,7 +20,7 @@ from codesage.corpus.pairs.verbs import may_be_verb, may_begin_action, stated_ac
 from codesage.languages import LANGUAGES
 from codesage.records import Function
 from codesage.syntax import SourceTree
-from codesage.syntax.directives import without_directives
+from codesage.syntax.directives import is_directive, without_directives
 
 LEAST_LINES, MOST_LINES = 2, 40  # of the code
 _MOST_INDENTATION = 200  # bytes before a comment on its line
@@ -40,6 +40,7 @@ _NO_PROSE = re.compile(
     r"https?:|c8 |v8 |webpack|gets? or sets?|sourcery|nosec|:nocov|>>>|given|when|then|arrange|act|assert)\b[:,]?",
     re.IGNORECASE,
 )
+_TAG = re.compile(r"[@\\][a-z]{2,}\b")  # of documentation: what follows is about parts, not about the code below
 _BLANKS = re.compile(rb"[ \t]*")
 _REGION = re.compile(rb"[ \t]*#[ \t]*region\b[^\n]*\n")
 _REGION_LINES = re.compile(r"^[ \t]*#[ \t]*(?:end)?region\b.*\n?", re.MULTILINE)  # around statements inside statements
@@ -56,6 +57,7 @@ _BLOCKS = _CLAUSES | frozenset(
     "then else ensure begin do rescue colon_block preproc_if preproc_ifdef preproc_else preproc_elif".split()
 )
 _REGIONS = frozenset(("preproc_region", "preproc_endregion"))
+_LOOPS = re.compile(r"(?:enhanced_)?for_|foreach_|while_|do_|select_|switch_|\w+_switch_")  # statements with labels for 'break'
 _BRANCHES = frozenset("else rescue ensure preproc_else preproc_elif".split())  # siblings of statements in the tree
 _DEFINITIONS = frozenset(
     "function_definition class_definition decorated_definition function_declaration generator_function_declaration "
@@ -78,15 +80,16 @@ _TEST_CALLS = frozenset("it test describe context suite specify scenario feature
 
 def comments_of(tree: SourceTree, functions: Sequence[Function]) -> Iterator[tuple[Function, int, str, str]]:
     """Yields (enclosing function, first byte of the comment, its text, the code below it), in source order."""
-    end = 0
+    end, documented = 0, {function.start_byte for function in functions}
     for function in functions:
         if function.kind == "function" and function.start_byte >= end:  # nested functions are read with the outer one
             end = function.end_byte
-            for first, text, code in _comments_in(tree, function):
+            for first, text, code in _comments_in(tree, function, documented):
                 yield function, first, text, code
 
 
-def _comments_in(tree: SourceTree, function: Function) -> Iterator[tuple[int, str, str]]:
+def _comments_in(tree: SourceTree, function: Function, documented: set[int]) -> Iterator[tuple[int, str, str]]:
+    """Yields the comments in a function, but not those above the first bytes of definitions, `documented`."""
     source, comment, any_mark = tree.source, _COMMENT[tree.language], _ANY_MARK[tree.language]
     position, end = _header_end(function), function.end_byte
     while mark := any_mark.search(source, position, end):
@@ -99,7 +102,7 @@ def _comments_in(tree: SourceTree, function: Function) -> Iterator[tuple[int, st
         if tree.language == "csharp":
             position = _below_region(source, position)
         start = _indented(source, position)
-        if source[start : start + 1] in _NO_STATEMENT or not (text := _text(raw, tree.language)):
+        if source[start : start + 1] in _NO_STATEMENT or start in documented or not (text := _text(raw, tree.language)):
             continue
         if (code := _code_below(tree, first, position, start)) and does(text, code):
             yield first, text, code
@@ -135,11 +138,14 @@ def _comment_at(source: bytes, opening: re.Match[bytes], end: int, comment: re.P
         if not after or source[close + 2 : after].strip():
             return "", max(after, opening.end())
         text = source[opening.end() : close].decode("utf-8", "replace")
-        return "\n".join(line.strip(" \t*\r") for line in text.splitlines()), after
+        lines = [line.strip(" \t*\r") for line in text.split("\n")]
+        tagged = next((number for number, line in enumerate(lines) if line and _TAG.match(line)), len(lines))
+        return "\n".join(lines[:tagged]), after
     lines, after, indent = [], opening.end(), opening.start(1) - opening.start()
     match: re.Match[bytes] | None = opening
     while match and match.group(1) and match.start(1) - match.start() == indent:
-        lines.append(source[match.end(1) : match.end()].decode("utf-8", "replace").strip("/#! \t\r"))
+        line = source[match.end(1) : match.end()].decode("utf-8", "replace").removeprefix(": ")  # "#: Text", of Sphinx
+        lines.append(line.strip("/#! \t\r"))
         after = match.end()
         match = comment.match(source, after, end)
     return "\n".join(lines), after + 1
@@ -149,12 +155,19 @@ def _text(raw: str, language: str) -> str:
     """The text for a pair, or "" if the comment is not suitable."""
     if not _reads_as_prose(raw):
         return ""
-    lines = without_directives(filter(None, [" ".join(line.split()) for line in raw.splitlines()]), language)
+    lines = without_directives(filter(None, [" ".join(line.split()) for line in raw.split("\n")]), language)
+    lines = [_without_last_directive(line, language) for line in lines]
     first = lines[0].partition(" ")[0] if lines else ""
     if first.isalpha() and first.isascii() and not may_begin_action(first):
         return ""
     text = stated_action(clean(_joined(lines), language)).rstrip(".: ")
     return "" if refusal(text) else text
+
+
+def _without_last_directive(line: str, language: str) -> str:
+    """A line without a directive behind its text: "Drop the rows # noqa"."""
+    text, mark, last = line.rpartition(" # " if language in ("python", "ruby") else " // ")
+    return text if mark and is_directive(last, language) else line
 
 
 def _joined(lines: Sequence[str]) -> str:
@@ -173,7 +186,7 @@ def _reads_as_prose(text: str) -> bool:
         return False
     if "(" not in text and "=" not in text:
         return True
-    return not any(line.endswith((";", "{", "}", ")")) and ("(" in line or "=" in line) for line in text.splitlines())
+    return not any(line.endswith((";", "{", "}", ")")) and ("(" in line or "=" in line) for line in text.split("\n"))
 
 
 def _code_below(tree: SourceTree, first: int, line: int, start: int) -> str:
@@ -245,12 +258,20 @@ def _end_of_block(statement: Node, block: Node) -> int:
             if begins > row:
                 break
             continue  # it is behind a statement on its line
-        if node.type in _BRANCHES or node.type in _REGIONS:
+        if node.type in _BRANCHES or node.type in _REGIONS or _is_target(node):
             break
         end, row = node.end_byte, _last_row(node)
         if row - first_row > MOST_LINES:
             return 0
     return end
+
+
+def _is_target(node: Node) -> bool:
+    """Whether a statement has a label that `goto` leads to, and is no loop: it does not follow from the statements above."""
+    if node.type not in ("labeled_statement", "named_label_statement"):
+        return False
+    labelled = _last(node)
+    return labelled is None or not _LOOPS.match(labelled.type)
 
 
 def _last_row(node: Node) -> int:
@@ -260,6 +281,6 @@ def _last_row(node: Node) -> int:
 
 def _dedented(source: bytes, line: int, start: int, end: int) -> str:
     margin = " " * len(source[line:start].expandtabs(4))
-    lines = source[line:end].decode("utf-8", "replace").expandtabs(4).splitlines()
+    lines = source[line:end].decode("utf-8", "replace").expandtabs(4).split("\n")
     texts = [text.removeprefix(margin) if text.startswith(margin) else text.lstrip(" ") for text in lines]
     return "\n".join(map(str.rstrip, texts)).rstrip()

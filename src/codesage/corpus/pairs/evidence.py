@@ -98,7 +98,7 @@ _LEADS = re.compile(r"(?:\w+ly|always|only|first|then|now)\s+(?=\w)", re.IGNOREC
 
 def does(text: str, code: str) -> bool:
     """Whether `code` shows signs of the action that `text` states."""
-    lines = [line for line in code.splitlines() if line.strip()]
+    lines = [line for line in code.split("\n") if line.strip()]
     top = [line for line in lines if line[0] not in " \t})]"]
     words = text.split()
     if len(top) > max(2 * len(words), 5) or _branches(top) > 1 + bool(_BRANCHES.match(lines[0])):

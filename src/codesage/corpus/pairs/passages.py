@@ -114,7 +114,7 @@ def _led_examples(blocks: Sequence[Block], docstring: str, language: str) -> Ite
 
 def _without_prompts(code: str) -> str:
     """The statements of an interactive Python session, without prompts and output. Other code is returned unchanged."""
-    lines = code.splitlines()
+    lines = code.split("\n")
     if not any(line.startswith(">>> ") for line in lines):
         return code
     return "\n".join(line[4:] for line in lines if line.startswith((">>> ", "... ")))
@@ -124,7 +124,7 @@ def _is_example(code: str, language: str, *, named: bool) -> bool:
     """Whether a block is a usable example: not too short or long, and, unless a fence `named` its language, valid code."""
     if not has_lines(code, LEAST_LINES, language) or code.count("\n") >= MOST_LINES or len(code) > 8_000:
         return False
-    if all(map(_IMPORT_LINE.match, code.splitlines())) or (language == "c" and not _DOES.search(code)):
+    if all(map(_IMPORT_LINE.match, code.split("\n"))) or (language == "c" and not _DOES.search(code)):
         return False
     if not any(mark in code for mark in "(=;{[") or code.lstrip().startswith(("$ ", "% ", "HTTP/", "|", "+--")):
         return False
@@ -165,7 +165,7 @@ def examples_in_prose(
 def _parts(text: str) -> Iterator[tuple[int, str]]:
     """Yields (number of the first line, text) of pieces short enough for blocks_of, cut at blank lines outside fences."""
     lines, first, size, fenced = [], 1, 0, False
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         fenced ^= line.lstrip().startswith(("```", "~~~"))
         if size > 12_000 and not line.strip() and not fenced:
             yield first, "\n".join(lines)

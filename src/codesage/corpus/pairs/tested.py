@@ -164,7 +164,7 @@ def _callback(tree: SourceTree, call: Node) -> str:
 
 
 def _dedented(text: str) -> str:
-    lines = [line for line in map(str.rstrip, text.expandtabs(4).splitlines()) if line]
+    lines = [line for line in map(str.rstrip, text.expandtabs(4).split("\n")) if line]
     margin = min([len(line) - len(line.lstrip(" ")) for line in lines], default=0)
     return "\n".join([line[margin:] for line in lines])
 
