@@ -47,6 +47,8 @@ XML = [
         "Converts an error into the Return object of it",
     ),
     ("<summary>\nConverts an error into\nan object.\n</summary>", "Converts an error into an object"),
+    ("<overloads>Opens a file in some way.</overloads>", "Opens a file in some way"),
+    ('<summary>Calls <see cref="M:A.B.#ctor(System.String)"/> twice.</summary>', "Calls B twice"),
     ("<internalonly/><summary>Opens a file.</summary><filterpriority>1</filterpriority>", "Opens a file"),
     ("<summary>Picks one:<list><item><term>A</term><description>first</description></item></list></summary>", "Picks one"),
 ]
@@ -68,6 +70,8 @@ MARKUP = [
     ("java", "Makes a {@code Map<String, {@link A}>} here", "Makes a Map<String, A> here"),
     ("java", "Makes {@code {a, b}} and {@literal x < y}", "Makes {a, b} and x < y"),
     ("java", "At most {@value #MAX} times", "At most MAX times"),
+    ("java", 'Reads {@index file a file of the disk} and {@index "open file"} now', "Reads file and open file now"),
+    ("java", "Reads the file {@snippet lang=java : read(file);} of it", "Reads the file of it"),
     ("java", "One<br>two lines", "One two lines"),
     ("javascript", "Opens [the door]{@link Door} and {@link https://x.y|the lock}", "Opens the door and the lock"),
     ("typescript", "Needs version \\>= 2 of \\{a\\}", "Needs version >= 2 of {a}"),
@@ -144,6 +148,9 @@ def test_broken_and_odd_characters():
 
 
 SENTENCES = [
+    ("{@return the name of a {@code file}} It is short.", "{@return the name of a {@code file}}"),
+    ("{@summary Opens {a} file. It stays open.} Then more.", "{@summary Opens {a} file. It stays open.}"),
+    ("{@return the name of it. Then more.", "{@return the name of it."),
     ("Works in this order: 1. open it 2. close it. Then stop.", "Works in this order: 1. open it 2. close it."),
     ("Is set to 1. Otherwise it fails.", "Is set to 1."),
     ("See No. 5 of Dr. Who, J. Smith et al. in Fig. 3. More.", "See No. 5 of Dr. Who, J. Smith et al. in Fig. 3."),
@@ -205,6 +212,20 @@ STAMPED = [
     "JJM 2007-07-25: Opens the file.",
     "2019-01-02: Opens the file.",
     "6.4.1.2 Opens the file.",
+    "2004-03-12T10:00:00Z Opens the file.",
+    "2004-03-12 10:00:00.123 +01:00: Opens the file.",
+    "Fri Mar 12 10:00:00 2004 Opens the file.",
+    "Tuesday, March 12, 2004. Opens the file.",
+    "12th March 2004: Opens the file.",
+    "12 Mar 2004 (jd): Opens the file.",
+    "Mar. 2004 - Opens the file.",
+    "20040312: Opens the file.",
+    "JD 3/12/2004 - Opens the file.",
+    "Ann Lee (3/12/2004): Opens the file.",
+    "Ann Lee <ann@x.org>: Opens the file.",
+    "Ann Lee, 2004-03-12\n\nOpens the file.",
+    "By Ann Lee, 2004. Opens the file.",
+    "Last modified 3/12/04. Opens the file.",
     "3.2 Opens the file.",
     "$Id: foo.c,v 1.2 2004/01/01 bob Exp $ Opens the file.",
     "Created by Bob on 12/3/2009. Opens the file.",
@@ -227,6 +248,8 @@ def test_leads_before_the_sentence_are_left_out(docstring):
 
 
 NOTHING = """Created with IntelliJ IDEA|Created by Bob on 12/3/2009|TODO Auto-generated method stub|Method description|TODO
+To do: write it|To change this template use File|To change this license header, choose License Headers
+Creates new form MainFrame|Required designer variable|[getFoo description]|Docstring for parse|Date: 1/2/13 Author: bob Opens it
 FIXME|User: bob Date: 1/2/13 Time: 3:04 PM|Enter description here|Summary description for Foo|XXX|HACK|BUG
 NOTE|DOCUMENT ME!|[TBD]
 Required method for Designer support - do not modify the contents of this method with the code editor
@@ -245,7 +268,8 @@ if* H5Ff/h5close_c NAME h5close_c PURPOSE Call H5close|Node setItem set item by 
 Interaction logic for Window.xaml|Example: foo(42) |Similar to 84|Run when an entity is added|Init function for the control
 Register new entry
 Overrides the base class|Implementation of the abstract interface|Part 2, section 5.12: the reply|Figure 3 shows the states"""
-SOMETHING = """Created by the server on startup to hold sessions|Version of containerd|Check String-to-GUID conversion
+SOMETHING = """Creates new forms of a table|May 12 rows be read|March 2004 files in order|To change this, write a row
+Created by the server on startup to hold sessions|Version of containerd|Check String-to-GUID conversion
 Package manager for nodes|Tests whether a number is prime|Date and time of the last change
 Converts the class to a table|Get the value of it|Time since the start|User that is logged in
 Used to convert a path to a URL|Used for reading archives of any kind|Executes the command that the user typed
@@ -757,7 +781,7 @@ def test_labels_of_sections_and_prototypes_do_not_join_the_text():
     )
 
 
-@pytest.mark.parametrize("label", ["TODO", "FIXME", "XXX", "HACK", "TODO(ann)"])
+@pytest.mark.parametrize("label", ["TODO", "FIXME", "XXX", "HACK", "TODO(ann)", "TBD", "WIP", "To do"])
 @pytest.mark.parametrize("language", ["c", "ruby", "go", "python", "java"])
 def test_a_task_is_no_text_with_or_without_its_label(label, language):
     assert refusal(summary(f"{label}: Evaluate whether we should rely on labels", language, name="parse")) == "says nothing"

@@ -17,8 +17,8 @@ _NAME = re.compile(r"</?([\w:]+)(?=[\s/>])")
 _ATTRIBUTE = re.compile(r"\b(?:cref|name|langword|href|title)\s*=\s*[\"']?([^\"'>]{0,300}?)[\"']?\s*(?=[\s/>])", re.IGNORECASE)
 _LITERAL = re.compile(r"<!\[CDATA\[([^\[\]]*(?:\[[^\[\]]*\][^\[\]]*)*)\]\]>")  # brackets may not nest
 _KNOWN = re.compile(
-    r"</?(?:summary|remarks|returns|param |inheritdoc|exception |see cref|value>|example>|typeparam |devdoc|doc>|internalonly|"
-    r"include file|content>|securitynote|securitykernel|summar>|symmary>|sumary>|summay>|summery>)",
+    r"</?(?:summary|overloads>|remarks|returns|param |inheritdoc|exception |see cref|value>|example>|typeparam |devdoc|doc>|"
+    r"internalonly|include file|content>|securitynote|securitykernel|summar>|symmary>|sumary>|summay>|summery>)",
     re.IGNORECASE,
 )
 _KINDS = {

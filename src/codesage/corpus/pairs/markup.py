@@ -27,6 +27,7 @@ _SEE = re.compile(
     re.IGNORECASE,
 )
 _BRACE = re.compile(r"\{@(\w{1,30})[ \t\n]*|[{}]")
+_PHRASE = re.compile(r"\"([^\"]+)\"|(\S+)")  # what the tag "index" shows; a note for the index follows
 _TARGET = re.compile(r"[^\s(<|]+(?:<[^<>]{0,100}>+)?(?:\([^()]{0,200}\))?")
 _LABELLED_TAG = re.compile(r"\[([^\[\]]{1,200})\]\{@(?:link|linkcode|linkplain|tutorial)\s[^{}]{0,300}\}")
 _ROLE = re.compile(r":[A-Za-z][\w:+-]{0,40}:`([~!]?!?)([^`<]{0,300}?)\s{0,3}(?:<[^`]{0,300}>)?`")
@@ -252,13 +253,16 @@ def _inline_tags(text: str) -> str:
 def _inline(tag: str, text: str) -> str:
     """What one inline tag shows."""
     tag = tag.lower()
-    if tag in ("link", "linkplain", "linkcode", "see", "tutorial", "value", "index"):
+    if tag == "index":
+        phrase = _PHRASE.match(text)
+        return phrase[1] or phrase[2] if phrase else ""
+    if tag in ("link", "linkplain", "linkcode", "see", "tutorial", "value"):
         match = _TARGET.match(text)
         label = text[match.end() :].strip(" \n\t|") if match else text
         return label or (reference(match.group()) if match else "")
     if tag == "return":
         return f"Returns {text}"
-    shown = ("code", "literal", "summary", "systemproperty", "snippet", "plain", "term", "param", "paramref")
+    shown = ("code", "literal", "summary", "systemproperty", "plain", "term", "param", "paramref")
     return text if tag in shown else ""
 
 
@@ -270,6 +274,8 @@ def reference(target: str) -> str:
     target = target.partition("(")[0]
     if not kind:
         return target.replace("#", ".").lstrip(".")
+    if target.endswith((".#ctor", ".#cctor")):  # a constructor is called as its class
+        kind, target = "T", target.rpartition(".")[0]
     parts = target.split("`")[0].split("{")[0].split(".")
     return ".".join(parts[-2:] if kind in "MPF" else parts[-1:])
 

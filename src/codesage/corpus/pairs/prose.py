@@ -30,7 +30,7 @@ _JOINT = re.compile(r"(?<=[\w)\]])(?:\s--?|\s?[–—:;])\s+(?=[^\W\d])")  # bet
 _LONE_NAME = re.compile(r"[\w.:#~*&-]{1,120}+(?:\(\))?\s*(?:[-–:]{1,3})?$")
 _COMMAND = re.compile(r"[A-Z][A-Z_.]{2,40}(?: [\w<>\[\]|.:-]{1,30}){0,8}? ?--? (?=[A-Z])")  # FSL.PUSH <key> - Push a key
 _NAME_DASH = re.compile(
-    r"(?!(?i:todo|fixme|xxx|hack|bug|notes?|nb|warning|caution|important|attention|deprecated)\b)(?:(?:struct|union|enum|typedef|function|class|macro)\s+)?[\w.:]{1,120}\s?(?:\([^()]{0,200}\))?\s*"
+    r"(?!(?i:todo|tbd|wip|fixme|xxx|hack|bug|notes?|nb|warning|caution|important|attention|deprecated)\b)(?:(?:struct|union|enum|typedef|function|class|macro)\s+)?[\w.:]{1,120}\s?(?:\([^()]{0,200}\))?\s*"
     r"(?:\s[-–—]{1,2}\s|--\s|:\s)\s*(?=\S)"
 )
 _SECTION = re.compile(r"\s(?:USAGE|INPUTS)(?:$|\s(?=[a-zA-Z_]))")  # of HDF5's comments, whose line break is lost

@@ -8,6 +8,8 @@ import re
 from collections.abc import Callable
 
 _STOP = re.compile(r"[.!?](?=[\s)\"'’”`*\]_]|$)[)\"'’”`*\]_]*(?=\s|$)|[。！？]")
+_WHOLE_TAGS = ("{@return ", "{@summary ")  # Java's tags around a sentence, which has no full stop of its own
+_BRACES = re.compile(r"[{}]")
 _NEVER_ENDS = frozenset("e.g i.e s.t eg ie vs cf viz dr mr mrs ms prof approx resp incl excl a.k.a aka w.r.t wrt esp".split())
 _SELDOM_ENDS = frozenset(  # these end a sentence only if the next word is one of _STARTERS
     "etc no al max min sec fig figs eq eqs inc ltd co corp st jr sr ver vol ch pp ed ref refs nr dept est orig temp "
@@ -41,6 +43,8 @@ _CLOSES_WITHIN = 200  # characters after a stop; a bracket that does not close w
 
 def first_sentence(text: str) -> str:
     """The first sentence of a paragraph with its full stop; the whole paragraph if no sentence ends in it."""
+    if text.startswith(_WHOLE_TAGS) and (end := _closing(text)) > 0:
+        return text[:end]
     if text.find(".") in (-1, len(text) - 1) and "? " not in text and "! " not in text and text.isascii():
         return text
     number = 0  # of the latest list item
@@ -58,6 +62,16 @@ def first_sentence(text: str) -> str:
         elif _ends(word, text[start], rest[0]) and not _is_inside(text, end):
             return text[:end]
     return text
+
+
+def _closing(text: str) -> int:
+    """The end of the inline tag that a text begins with, 0 if it is not closed. Braces nest."""
+    depth = 0
+    for match in _BRACES.finditer(text):
+        depth += 1 if match.group() == "{" else -1
+        if not depth:
+            return match.end()
+    return 0
 
 
 def breaks_sentence(before: str, following: str, *, more: Callable[[str], bool] = lambda word: False) -> bool:
