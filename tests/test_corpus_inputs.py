@@ -390,6 +390,21 @@ def test_a_checksum_behind_the_last_member_is_compared(tmp_path):
             list(members(tmp_path / name, lambda member: member.endswith(".py")))
 
 
+@pytest.mark.parametrize("name", ["a.tar", "a.tar.gz", "a.tar.bz2", "a.tar.xz", "a.tgz", "a.zip"])
+def test_archives_joined_in_one_file_stop_the_build(tmp_path, name):
+    other = (("p-1/z.py", code(9)),)
+    second = zipped(*other) if name == "a.zip" else tar(*other, mode=f"w:{name[6:] if name != 'a.tgz' else 'gz'}")
+    (tmp_path / name).write_bytes(WHOLE[name] + second)
+    with pytest.raises(CodesageError, match=rf"{name} is damaged \(.* archive.*\): give a complete copy"):
+        built(tmp_path, name)
+    assert not (tmp_path / "corpus").exists()
+
+
+def test_a_zip_behind_a_program_is_read(tmp_path):
+    (tmp_path / "a.zip").write_bytes(b"#!/bin/sh\nexit 1\n" + WHOLE["a.zip"])
+    assert documents_of(source_at(tmp_path / "a.zip"), tmp_path) == ["p-1/a.py", "p-1/c.py", "p-1/d.py"]
+
+
 def cached(cache: Path, source, **files: bytes) -> None:
     """Put files into the cache as a client would."""
     source.folder(cache).mkdir(parents=True)

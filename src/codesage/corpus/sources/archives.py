@@ -243,8 +243,9 @@ def _tar_members(file: _Readable, label: str, wanted: Callable[[str], bool], lim
         raise EOFError
     if stream.last.strip(b"\0"):
         raise tarfile.ReadError("a header is damaged")
-    while stream.read(_PIECE):  # the checksums of gzip, bzip2 and xz come at the end
-        pass
+    while piece := stream.read(_PIECE):  # the checksums of gzip, bzip2 and xz come at the end
+        if piece.strip(b"\0"):
+            raise tarfile.ReadError("there is more behind its end, perhaps a second archive")
 
 
 def _tar_member(
@@ -277,8 +278,7 @@ def _zip_members(file: BinaryIO, label: str, wanted: Callable[[str], bool], limi
         infos = archive.infolist()
         if len(infos) > limits.members:
             raise _Bomb
-        if _stated_members(file, len(archive.comment)) not in (None, len(infos)):
-            raise zipfile.BadZipFile("the number of members is wrong")
+        _check_whole(file, archive)
         total, size = 0, file.seek(0, 2)
         for info in infos:
             shown = sound(info.orig_filename)
@@ -300,6 +300,16 @@ def _zip_members(file: BinaryIO, label: str, wanted: Callable[[str], bool], limi
                 if total > limits.total or total > max(limits.free, limits.ratio * size):
                     raise _Bomb
                 yield member
+
+
+def _check_whole(file: BinaryIO, archive: zipfile.ZipFile) -> None:
+    """BadZipFile if a zip has other members than its directory says, or another zip in front of it."""
+    infos = archive.infolist()
+    if _stated_members(file, len(archive.comment)) not in (None, len(infos)):
+        raise zipfile.BadZipFile("the number of members is wrong")
+    file.seek(0)
+    if file.read(4) == b"PK\3\4" and min([info.header_offset for info in infos], default=1):
+        raise zipfile.BadZipFile("another archive is in front of it")
 
 
 def _stated_members(file: BinaryIO, comment: int) -> int | None:
