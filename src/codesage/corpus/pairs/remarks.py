@@ -27,6 +27,7 @@ _STATE = (  # after "is" and "are", if the subject is the code or a part of it
 _OF_MAIN_CLAUSE = (  # before a word: not one that begins another clause
     r"(?!(?:that|which|who|whose|to|if|whether|when|where|while|how|what|used|once|after|until|for|given|will)\b)"
 )
+_NO_ACTION = r"(?!.* to (?!\w+\()[a-z]+ )(?!.* that )"  # what code is good for may follow
 _OPENINGS = (  # first words of a remark, and a pattern for its beginning, in which `\w+` at the start is the first word
     ("because since although though unfortunately however but important importantly beware deprecated obsolete", r"\w+"),
     ("legacy historically currently sadly hopefully hack kludge nb as it they these those we you i he she", r"\w+"),
@@ -106,6 +107,25 @@ _OPENINGS = (  # first words of a remark, and a pattern for its beginning, in wh
     ("the", r"the following (?:\w+ ){0,3}(?:functions|routines|methods|macros|procedures|code|block|lines|section)"),
     ("a an", r"an? (?:error|warning|failure|exception|problem) (?:has )?(?:occurred|happened)(?=$|\.)"),
     ("this the", rf"\w+ (?:{_OF_MAIN_CLAUSE}\w+ ){{1,5}}(?:is|are) {_STATE}"),
+    (
+        "this the it is a no noop",
+        r"(?:(?:(?:this|the) (?:function|method|routine|call|macro) |it )?is )?(?:an? )?no-?op "
+        r"(?:if|unless|when|for|on)(?! \w+ing)",
+    ),
+    ("this the", r"\w+ (?:function|method|routine) does nothing"),
+    (
+        "this a the bc compat compatibility",
+        rf"(?:this is )?(?:an? |the )?(?:bc|compat|compatibility) (?!mode|flag){_NO_ACTION}\w+",
+    ),
+    ("special", r"special[ -]cases?[,:]? (?:when|where|if|we|do|not|don't|for \S+ cannot)"),
+    ("careful", r"careful"),
+    ("stuff", r"stuff (?:to|that|which|we)"),
+    (
+        "exported exposed public visible extracted duplicated declared kept left separated split",
+        r"\w+ (?:out )?(?:so|because|only|from|here|as|for|to allow)",
+    ),
+    ("added", r"added (?:in|for|by|to (?:allow|support|make|the))"),
+    ("first", r"first(?:,? we|,|,? of all| pass)"),
 )
 _END_OF_WORD = r"(?![\w-])"
 _OPENS = {  # the patterns by first word; two of three texts begin with none of the words
@@ -188,7 +208,8 @@ _CONSTRUCTORS = frozenset("__init__ __new__ constructor initialize __construct n
 _SURE_CONSTRUCTORS = _CONSTRUCTORS - {"new", "create", "init"}
 _LONGEST_SECTION_TITLE = 100  # characters
 _OF_CLASS = re.compile(  # what a class is: "An estimator for regression", "This class computes the losses"
-    r"(?:an?|the) |this (?!(?:is |will |can |method|function|constructor|takes|(?:create|initiali[sz]e|construct|set|make)s))"
+    r"(?:an?|the) |(?:(?:base|abstract|helper|utility) )?class (?:for|representing|that|to|which) |"
+    r"this (?!(?:is |will |can |method|function|constructor|takes|(?:create|initiali[sz]e|construct|set|make)s))"
 )
 _TELLS_CONSTRUCTOR = re.compile(
     r"\b(?:constructors?|ctor|initiali[sz]ers?|constructs|initiali[sz]es|creates|overload|version)\b"

@@ -1,8 +1,8 @@
 """Turns functions and classes into (text, code) pairs by the rules of the paper (section 2.2), and counts the drops.
 
 The text is the first sentence of the docstring, without URLs, HTML and doc tags and with broken Unicode repaired. A pair is
-dropped if the text is code, says nothing (templates.py, remarks.py), is vague (vague.py), is not English, or has fewer than
-3 or more than 256 tokens (words and punctuation marks). It is also dropped if the body has at most one line of code
+dropped if the text is code, says nothing (templates.py, remarks.py, asides.py), is vague (vague.py), is not English, or has
+fewer than 3 or more than 256 tokens (words and punctuation marks). It is also dropped if the body has at most one line of code
 (lines.py), has nothing left without its returns, or only raises an error. The paper leaves some details open. Our choices are
 the language check, what says nothing, what is vague, the sentence splitter, the definition of a line, the rule about errors,
 and cleaning the text before its length is counted.
@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
+from codesage.corpus.pairs.asides import is_aside
 from codesage.corpus.pairs.english import is_code, is_english
 from codesage.corpus.pairs.lines import has_lines
 from codesage.corpus.pairs.notes import is_note, is_plain
@@ -101,7 +102,7 @@ def _pair(function: Function, document: Document) -> Pair | str:
 
 
 def _says_little(text: str, function: Function) -> bool:
-    """Whether a text says too little: a title, label, remark or name, or about a parameter or the class of a constructor."""
+    """Whether a text says too little: a title, label, remark, aside or name, or about a parameter or a constructor's class."""
     if function.kind == "class":
         titled = function.language == "c" and is_title(text)  # of the table that it describes
         if titled or is_bare(text):
@@ -112,6 +113,7 @@ def _says_little(text: str, function: Function) -> bool:
         or is_label(text)
         or is_demand(text, function.name)
         or is_of_class(text, function.name, function.parent)
+        or is_aside(text)
     ):
         return True
     if is_remark(text, function.kind) or says_only_name(text, function.name, function.parent, function.kind):
