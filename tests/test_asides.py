@@ -27,7 +27,15 @@ A caching wrapper around modload.MatchInModule
 This is a wrapper around poll()
 Like tf.math.reduce_logsumexp
 Undoes the effects of stopTheWorld
-this method reverses CreateTokenBindingElement() logic"""
+this method reverses CreateTokenBindingElement() logic
+Actual implementation of svn_object_pool__lookup
+The main loop of ReceiveXlogStream
+Recursive subroutine for ShowTransactionState
+Common subroutine for num_nulls() and num_nonnulls()
+Helper function used by other glXCreateContext functions
+This is the console signal handler
+This is the xEof method of the virtual table
+This is a helper function for the COPY command"""
 NO_REFERENCES = """\
 Get the version of OpenSSL
 Return a controlled version of the CU1Gate
@@ -40,6 +48,12 @@ Implements the flexible BiCGStab method with right preconditioning
 Implementation of the "geopoly_bbox(X)" SQL function
 Implements r.doExecute using the one-pass execution engine
 Implement a smoothing filter of second order
+An implementation of Map.equals
+Main loop that reads events of the display until it closes
+Helper function for finding the tag of bootstrap_node
+Helper for emitting declarations of temp_registers
+This is the reader of the lines that signal handlers write
+This is a helper function to sort the keys of a map
 Reverses the order of the rows
 Undoes the last edit of the buffer"""
 OCCASIONS = """\

@@ -23,10 +23,18 @@ _REFERENCE = re.compile(
     r"(?: [A-Z]\w+)?(?: ?['\"`]| - call.*)?(?: (?:method|interface|callback|function|api|API|protocol|hook|vtable|handler))*|"
     rf"(?:(?:[Ww]orks|[Bb]ehaves) )?(?:exactly |[Jj]ust )?[Ll]ike {_NAME}|[Tt]he same as {_NAME}|"
     rf"{_THIS}(?:[Rr]everses|[Uu]ndoes|[Mm]irrors|[Mm]imics|[Cc]omplements|[Ee]mulates) (?:the )?(?:\w+ of )?{_NAME}"
-    r"(?: (?:logic|method|function|call|behaviou?r))?"
+    r"(?: (?:logic|method|function|call|behaviou?r))?|"
+    rf"{_THIS}(?:(?:[Aa]n?|[Tt]he) )?(?:[Mm]ain|[Cc]ore|[Aa]ctual|[Ii]nternal|[Ll]ow-?level|[Dd]efault|[Rr]eal|[Gg]eneric) "
+    rf"(?:implementation|routine|function|body|code|part|loop|logic) (?:of|for) (?:the )?{_NAME}(?: (?:method|function))?|"
+    rf"{_THIS}(?:(?:[Aa]n?|[Tt]he) )?(?:\w+ )?(?:[Hh]elper|[Ss]ubroutine|[Ww]orker|[Ss]upport|[Uu]tility|[Cc]onvenience)"
+    r"(?: (?:function|method|routine|code))? (?:for|of|(?:used|shared|called) (?:by|from|in)) (?:the |other |all )?"
+    rf"{_NAME}(?:(?: and| or| /)? {_NAME})?(?: (?:functions?|methods?|routines?|APIs?|apis?|calls?))?"
 )
-_REFERS = ("version", "variant", "counterpart", "equivalent", "overload", "flavo", "analog", "sibling", "form ")
-_ALSO_REFERS = ("rap", "mplement", "ike ", "same as", "everses", "ndoes", "irrors", "imics", "mulates")
+_IS_FUNCTION = re.compile(  # This is the console signal handler
+    r"this is (?:an? |the )(?:[\w-]+ ){1,3}(?:function|routine|method|callback|handler)"
+    r"(?: (?:of|for) (?:(?:the|this|an?) )?\S+(?: \w+)?)?"
+)
+_HAS_NAME = re.compile(r"[_(#>]|[a-z](?:[A-Z]|[.:]+[a-zA-Z])")  # of code
 _CALLED = r"(?:called|run|executed|invoked|fired|triggered)"
 _WHEN = (
     r"(?:when|whenever|after|before|once|if|upon|on|by|from|at|in|during|every|each|via|while|for)\b"
@@ -51,9 +59,9 @@ _EXPECTS = re.compile(  # but "Expects a file name and returns its extension", "
 
 def is_aside(text: str) -> bool:
     """Whether a cleaned text of a function is a reference, an occasion, the definition of a term or about its arguments."""
-    if text.count(" ") <= _MOST_SPACES and _refers(text):
-        return True
     head = text[:300].lower()
+    if text.count(" ") <= _MOST_SPACES and (_refers(text) or _IS_FUNCTION.fullmatch(head)):
+        return True
     if "expects " in head and _EXPECTS.match(head):
         return True
     if _TERM.match(head):
@@ -62,6 +70,8 @@ def is_aside(text: str) -> bool:
 
 
 def _refers(text: str) -> bool:
-    if any(word in text for word in _REFERS) and _VERSION.fullmatch(text):
-        return not (begins_with_verb(text) or may_be_verb(text.partition(" ")[0].lower()))
-    return any(word in text for word in _ALSO_REFERS) and _REFERENCE.fullmatch(text) is not None
+    if _HAS_NAME.search(text) is None:
+        return False
+    if _REFERENCE.fullmatch(text):
+        return True
+    return _VERSION.fullmatch(text) is not None and not (begins_with_verb(text) or may_be_verb(text.partition(" ")[0].lower()))
