@@ -7,6 +7,7 @@ A Document is a source file. `syntax` turns it into Functions (and classes) and 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import TYPE_CHECKING, Protocol, TypeVar, dataclass_transform
 
 if TYPE_CHECKING:
@@ -91,14 +92,13 @@ def _dedented(text: str) -> str:
     if not lines:
         return ""
     margin = len(lines[0]) - len(lines[0].lstrip(" "))
-    joined = "\n" + "\n".join(lines)
-    dedented = joined.replace("\n" + " " * margin, "\n")
-    if len(joined) - len(dedented) != margin * len(lines):
+    dedented = list(map(str.removeprefix, lines, repeat(" " * margin)))
+    if sum(map(len, lines)) - sum(map(len, dedented)) != margin * len(lines):
         margin = min([len(line) - len(line.lstrip(" ")) for line in lines])
-        dedented = joined.replace("\n" + " " * margin, "\n")
-    if "\n;" in dedented:
-        dedented = "\n".join([line for line in dedented.split("\n") if line != ";"])
-    return dedented.removeprefix("\n")
+        dedented = [line[margin:] for line in lines]
+    if ";" in dedented:
+        dedented = [line for line in dedented if line != ";"]
+    return "\n".join(dedented)
 
 
 @record
