@@ -3,6 +3,8 @@
 A case is a source and its definitions, one per line: kind, qualified name, first and last line, docstring.
 """
 
+from types import SimpleNamespace
+
 import pytest
 
 from codesage.records import Function
@@ -623,13 +625,31 @@ def test_keywords_find_what_the_query_finds(language):
     [
         ("<?php class A { public $b { get => 1; } }", "php"),
         ("<?php class A { public $b = 1 { /* c */ final set(int $v) { $this->b = $v; } } }", "php"),
-        ("def a(:\n", "python"),  # a syntax error
         ("class A {}", "csharp"),
         ("x = 1\n" * 20_000, "python"),
         ("x = a" + " @ a" * 1_000, "python"),
     ],
 )
-def test_only_the_query_finds_hooks_and_the_definitions_of_other_languages_of_broken_code_and_of_texts_that_take_long(
-    text, language
-):
+def test_only_the_query_finds_hooks_and_the_definitions_of_other_languages_and_of_texts_that_take_long(text, language):
     assert captures_by_keywords(parse(text, language)) is None
+
+
+def test_only_the_query_finds_what_a_keyword_that_the_parser_inserted_begins():
+    tree = parse("def a():\n    return 1\n", "python")
+    comma, keyword = (SimpleNamespace(is_missing=True, type=kind) for kind in (",", "return"))
+    assert captures_by_keywords(tree, [comma]) is not None
+    assert captures_by_keywords(tree, [comma, keyword]) is None
+
+
+@pytest.mark.parametrize("language", TRICKY)
+def test_keywords_find_what_the_query_finds_in_broken_code(language, monkeypatch):
+    text, _ = TRICKY[language]
+    trees = [parse(text[:place] + text[place + 1 :], language) for place in range(len(text))]  # each lacks one character
+    broken = [tree for tree in trees if tree.has_errors]
+    by_keywords = [functions(tree) for tree in broken]
+    monkeypatch.setattr("codesage.syntax.definitions.captures_by_keywords", lambda tree, errors: None)
+    assert by_keywords == [functions(tree) for tree in broken]
+    assert sum(map(len, by_keywords)) > 10
+    for tree in broken:
+        errors = [node for nodes in tree.captures("(ERROR) @error (MISSING) @missing").values() for node in nodes]
+        assert {node.id for node in tree.errors()} == {node.id for node in errors}

@@ -72,7 +72,6 @@ _WORDS = {  # one of them is in every definition; PHP's may be in capitals
     "go": ("func", "struct", "interface"),
     "php": ("function", "class", "interface", "trait", "enum"),
 }
-_ERRORS = " (ERROR) @error (MISSING) @error"
 _DYNAMIC = re.compile(rb"\bdefine_(?:singleton_)?method\b|=\s*(?:Struct|Class|Module|Data)\.\w")
 _DYNAMIC_PARTS = (b"define_", b"Struct.", b"Class.", b"Module.", b"Data.")  # one is in every match of _DYNAMIC
 _DYNAMIC_QUERY = """
@@ -203,10 +202,11 @@ def may_define(text: str, language: str) -> bool:
 
 def scan(tree: SourceTree) -> Scan:
     """The definitions and the return statements of a tree."""
-    captures = _captures(tree)
+    found = tree.errors() if tree.has_errors else []
+    captures = _captures(tree, found)
     for kind in ("class", "function", "repeated", "bound"):
         captures.get(kind, []).sort(key=_START)  # parents are quick to find in the order of the text
-    errors = Errors(tree, captures["error"]) if "error" in captures else None
+    errors = Errors(tree, found) if found else None
     decorated = {
         inner.id: node for node in captures.get("wrapper", ()) if (inner := node.child_by_field_name("definition")) is not None
     }
@@ -228,9 +228,9 @@ def scan(tree: SourceTree) -> Scan:
     return Scan(sorted(filter(None, definitions), key=_PLACE), returns)
 
 
-def _captures(tree: SourceTree) -> dict[str, list[Node]]:
+def _captures(tree: SourceTree, errors: list[Node]) -> dict[str, list[Node]]:
     dynamic = tree.language == "ruby" and _defines_dynamically(tree.source)
-    captures = None if dynamic else captures_by_keywords(tree)
+    captures = None if dynamic else captures_by_keywords(tree, errors)
     if captures is None:
         captures = tree.unsorted_captures(_query(tree, dynamic))
     blocks = sorted(captures.pop("block", ()), key=_START)
@@ -244,7 +244,7 @@ def _query(tree: SourceTree, dynamic: bool) -> str:
         query += _DYNAMIC_QUERY
     elif tree.language == "typescript" and not tree.tsx:
         query += _ASSERTED
-    return query + _ERRORS if tree.has_errors else query
+    return query
 
 
 def _defines_dynamically(source: bytes) -> bool:

@@ -9,7 +9,7 @@ the brace and the last byte before it, white space left out, is what the body be
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from tree_sitter import Node
 
@@ -76,13 +76,13 @@ _BLANK = b" \t\r\n\f\v"
 _MODIFIERS = ("if_modifier", "unless_modifier")
 
 
-def captures_by_keywords(tree: SourceTree) -> dict[str, list[Node]] | None:
-    """What the query of definitions.QUERIES captures in a tree without errors, in no particular order.
+def captures_by_keywords(tree: SourceTree, errors: Iterable[Node] = ()) -> dict[str, list[Node]] | None:
+    """What the query of definitions.QUERIES captures, in no particular order. `errors` are those of the tree.
 
-    In Java, methods without a body are left out. None if only the query can find it.
+    Nodes without a body are left out if their keyword is a brace. None if only the query can find it.
     """
     keywords, source = _OWNERS.get(tree.language), tree.source
-    if keywords is None or len(source) > _MOST_BYTES or tree.has_errors:
+    if keywords is None or len(source) > _MOST_BYTES or _lacks_keyword(keywords, errors):
         return None
     if tree.language == "php":
         source = source.lower()
@@ -106,6 +106,11 @@ def captures_by_keywords(tree: SourceTree) -> dict[str, list[Node]] | None:
         captures["class"] = _parents(captures.pop("type", []), ("type_spec", "type_alias"))
         captures["repeated"] = _parents(_parents(captures.pop("value", []), ("expression_list",)), ("var_spec",))
     return captures
+
+
+def _lacks_keyword(keywords: dict, errors: Iterable[Node]) -> bool:
+    """Whether the parser inserted a keyword, which is then not in the text."""
+    return any(node.is_missing and node.type.encode() in keywords for node in errors)
 
 
 def _places(source: bytes, keyword: bytes) -> Iterator[tuple[int, int]]:

@@ -62,6 +62,17 @@ class SourceTree:
                 open_nodes += node.children
         return wrong / max(1, len(self.source))
 
+    def errors(self) -> list[tree_sitter.Node]:
+        """The nodes of text that the parser skipped, and of tokens that it inserted. Only nodes with errors are looked into."""
+        found, open_nodes = [], [self.tree.root_node]
+        while open_nodes:
+            node = open_nodes.pop()
+            if node.is_error or node.is_missing:
+                found.append(node)
+            if node.has_error:
+                open_nodes += node.children
+        return found
+
     def nodes(self) -> Iterator[tree_sitter.Node]:
         """All nodes, each before its children, in source order."""
         cursor = self.tree.walk()
