@@ -268,6 +268,23 @@ def test_examples_in_docstrings_are_found(convention, code):
 
 
 @pytest.mark.parametrize(
+    ("docstring", "language", "may"),
+    [
+        ("Adds.\n@EXAMPLE\nadd(1);", "java", True),
+        ("Adds.\n\\code\nadd(1);\n\\endcode", "c", True),
+        ("Adds.\n|[\nadd(1);\n]|", "c", True),
+        ("Adds. <PRE>\nadd(1);\n</PRE>", "java", True),
+        ("Adds.<p> add(1)", "go", True),  # indented below the paragraph
+        ("Adds {@code x} to <em>y</em>.<p>\n@param x a\\b\n@return c", "java", False),
+        ("Adds two numbers (a + b).", "python", False),
+    ],
+)
+def test_marks_of_code_are_told_from_other_tags(docstring, language, may):
+    assert may_hold_code(docstring, language) == may
+    assert may >= any(block.kind == "code" for block in blocks_of(docstring, language))
+
+
+@pytest.mark.parametrize(
     ("docstring", "text"),
     [
         ("Return the sum. More text.", "Return the sum"),

@@ -26,7 +26,16 @@ _FIELD = re.compile(r":(\w+)(?:[ \t]+([^:]{0,120}))?:(?=\s|$)\s*(.*)$", re.DOTAL
 _LABELLED = re.compile(r"(:?\w[\w?!]{0,60})\s?::\s+(?=\S)")  # an option in a list of RDoc
 _FENCE = re.compile(r"(`{3,}|~{3,})\s*\{?\.?([\w#+-]*)")
 _ITEM = re.compile(r"(?:[-*+•o]|(\d{1,2})[.)]|\([a-z\d]{1,2}\)|[a-z]\))\s+(?=\S)")
-_CODE_MARKS = ("```", "~~~", ">>>", "::", "..", "<", "@", "\\")  # every other block of code begins with one of them
+_CODE_MARKS = ("```", "~~~", ">>>", "::", "..", "|[")  # every other block of code begins with one of them, or with a tag
+_INDENTED_MARKS = (*_CODE_MARKS, "\n ", "\n\t", "> ", ">\t")  # the last two: behind a tag that ends a paragraph
+_CODE_TAGS = [  # each begins with a literal, which re finds fast
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        r"<(?:code|example|pre|script)",
+        r"@(?<!\{@)!?(?:code|example|verbatim)",
+        r"\\!?(?:code|example|verbatim)",
+    )
+]
 _HEADING = re.compile(r"(?:#{1,6}|={1,6})\s+\S|h[1-6]\.\s")
 _NUMBERED_HEADING = re.compile(r"\d{1,2}(?:\.\d{1,2}){1,5} (?=[A-Z])(?:[^\s.]{1,30} ?){1,8}$")
 _SENTENCE_STARTS = ("A ", "An ", "The ", "This ", "These ", "It ")
@@ -56,8 +65,8 @@ def blocks_of(docstring: str, language: str) -> tuple[Block, ...]:
 
 def may_hold_code(docstring: str, language: str) -> bool:
     """Whether blocks_of can find code in a docstring. Plain prose needs no search for examples."""
-    marks = (*_CODE_MARKS, "\n ", "\n\t") if language in INDENTED_CODE else _CODE_MARKS
-    return any([mark in docstring for mark in marks])
+    marks = _INDENTED_MARKS if language in INDENTED_CODE else _CODE_MARKS
+    return any([mark in docstring for mark in marks]) or any([tag.search(docstring) for tag in _CODE_TAGS])
 
 
 class _Reader(TagReader, SectionReader):
