@@ -2,10 +2,12 @@
 
 import os
 import signal
+import sys
 import time
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 
 from codesage.errors import CodesageError
 
@@ -36,6 +38,13 @@ def harm(unit, guard):
             raise CodesageError("the words are wrong")
         results.append((word, why))
     return results
+
+
+def loads_pandas(unit, guard):
+    """A task: whether a list as an array imports pandas, and whether pandas can be imported all the same."""
+    pa.array(unit.words)
+    loaded = "pandas" in sys.modules
+    return loaded, pa.table({"word": unit.words}).to_pandas().shape
 
 
 def kill_the_caller(unit, guard):

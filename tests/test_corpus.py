@@ -15,13 +15,14 @@ import pytest
 import hostile
 from codesage import CodesageError
 from codesage.artifacts import open_artifact
+from codesage.corpus.build import tables
 from codesage.corpus.build.worker import Limits
 from codesage.corpus.engine import LocalEngine
 from codesage.corpus.read import read_documents, read_pairs
 from codesage.corpus.sources.trees import Folder
 from codesage.corpus.stage import Settings, build
 from command_line import run
-from engine_tasks import Words, harm
+from engine_tasks import Words, harm, loads_pandas
 
 _NUMBERS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
 
@@ -165,6 +166,19 @@ def test_workers_skip_harmful_items():
             list(engine.map(harm, [Words(("raise",))]))
     with LocalEngine(1, limits=Limits(seconds=0.1)) as engine:
         assert list(engine.map(harm, [Words(("sleep", "e"))])) == [[("sleep", "time"), ("e", "")]]
+
+
+def test_columns_of_texts_are_made_of_pieces(monkeypatch):
+    monkeypatch.setattr(tables, "_TOGETHER", 2)
+    column = tables.strings(("a", "", "\u00e9\udc80", "b\nc", "d"))
+    assert column.to_pylist() == ["a", "", "\u00e9?", "b\nc", "d"]
+    assert (column.num_chunks, column.null_count, len(tables.strings(()))) == (3, 0, 0)
+
+
+def test_workers_import_pandas_only_if_a_source_needs_it():
+    pytest.importorskip("pandas")
+    with LocalEngine(1) as engine:
+        assert list(engine.map(loads_pandas, [Words(("a", "b"))])) == [(False, (2, 1))]
 
 
 def test_two_hundred_hostile_files_are_read_or_reported(tree):

@@ -28,7 +28,7 @@ import pyarrow as pa
 from codesage.artifacts import Artifact, check_target, open_artifact, publish
 from codesage.corpus.build.keys import Keys, read_keys
 from codesage.corpus.build.parts import PART_CHARACTERS, PART_FILE, PartUnit, Piece, plan, rows_of, write_part
-from codesage.corpus.build.tables import Writer, schema_of
+from codesage.corpus.build.tables import Writer, schema_of, strings
 from codesage.corpus.build.work import Work, open_work
 from codesage.corpus.build.worker import MOST_UNCOLLECTED
 from codesage.corpus.distinct.verdicts import drop_alone, drop_copied, drop_excess, drop_shared
@@ -166,7 +166,7 @@ class _Build:
                     _link(unit.folder / PART_FILE, target)
             with Writer(folder / "skipped.parquet", _SKIPPED) as writer:
                 columns = list(zip(*self._report.skipped, strict=True)) or [(), (), ()]
-                writer.add(pa.table([pa.array(column, pa.string()) for column in columns], schema=_SKIPPED))
+                writer.add(pa.table(list(map(strings, columns)), schema=_SKIPPED))
             write_card(folder, self._report.facts)
 
     def _fetch(self) -> None:
