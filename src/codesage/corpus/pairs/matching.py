@@ -193,6 +193,7 @@ def _in_subjects(test: Tested, candidates: Sequence[Definition]) -> list[Definit
     return both or classes or modules or folder
 
 
+@lru_cache(maxsize=512)  # tests of one class call the same functions
 def _is_target(function: Function, path: str) -> bool:
     """Whether a function has enough code, and is neither a constructor nor part of a test or mock."""
     if function.name in (function.parent, "__init__", "constructor", "initialize", "__construct"):
