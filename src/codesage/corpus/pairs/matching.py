@@ -8,6 +8,7 @@ name (docs/log.md).
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from itertools import chain
 from operator import itemgetter
 from posixpath import dirname
