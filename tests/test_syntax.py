@@ -271,7 +271,7 @@ def test_hostile_texts_are_refused_at_once(language, text, reason):
     assert error.value.reason == reason and time.perf_counter() - started < 1
 
 
-@pytest.mark.parametrize("language", sorted(LANGUAGES))
+@pytest.mark.parametrize("language", sorted(LANGUAGES.keys() - {"python", "ruby"}))  # in those a slash is no comment
 @pytest.mark.parametrize("text", ["/* y */\n" * 200_000, "x('src/*')\n" * 2_000, "/*\n" * 100_000 + "*/\n", "/* x\n" * 1_500])
 def test_comments_that_end_are_parsed(language, text):
     assert takes_less(5, lambda: parse(text, language))
