@@ -5,7 +5,9 @@
 `codesage serve` is started with a small queue. Each client asks for embeddings of one to eight functions of the standard
 library, as OpenAI's client does (base64), one request after the other, and sends a refused one again when the answer says so
 (Retry-After). A further client, in a process of its own, sends ten requests a second, whatever the answers: the 200 clients
-share one process, where an answer waits for the others before its time is taken. Reported: answers by status, requests without
+share one process, where an answer waits for the others before its time is taken. It also asks for `/health` ten times a second,
+which shows how long the server's loop is busy. The garbage collectors of both clients leave out what is loaded at the start, as
+they would stop a client for as long as a refusal may take. Reported: answers by status, requests without
 an answer by how far they came, the quantiles of their times, how many requests the server has counted, the memory and the
 processor time of its process, and whether each vector is the one that `encode` gives.
 
@@ -18,6 +20,7 @@ none of the lost ones.
 import argparse
 import asyncio
 import base64
+import gc
 import json
 import multiprocessing
 import os
@@ -60,8 +63,9 @@ def main() -> None:
             with multiprocessing.get_context("spawn").Pool(1) as pool:
                 alone = pool.apply_async(asked_alone, (url, texts, arguments.seconds))
                 began = processor_seconds(process.pid)
+                gc.freeze()
                 answers, memory = asyncio.run(load_of(url, texts, process.pid, arguments))
-                alone = alone.get()
+                alone, health = alone.get()
                 counted = counted_by(url)
                 busy = processor_seconds(process.pid) - began
         finally:
@@ -75,6 +79,7 @@ def main() -> None:
         "queue_tokens": QUEUE_TOKENS,
         **summary(answers),
         "client in a process of its own": summary(alone),
+        "health": summary(health),
         "answered": sum(isinstance(status, int) for status, *_ in answers + alone),
         "counted by the server": counted,
         "least_cosine": round(min(least(answer, expected) for answer in answers if answer[0] == 200), 5),
@@ -180,24 +185,34 @@ def counted_by(url: str) -> int:
     return round(sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(_COUNTED)))
 
 
-def asked_alone(url: str, texts: list[str], seconds: float) -> list[tuple[int | str, float]]:
-    """(status, seconds) of the requests of one client that sends one every `_EVERY` seconds."""
-    answers, drawn = [], random.Random(0)
+def asked_alone(url: str, texts: list[str], seconds: float) -> tuple[list, list]:
+    """(status, seconds) of the requests of one client that sends one every `_EVERY` seconds, and of those for `/health`."""
+    answers, health, drawn = [], [], random.Random(0)
+    gc.freeze()
 
     async def ask(session: httpx2.AsyncClient) -> None:
         status, took, _ = await asked(session, drawn.sample(texts, drawn.randint(1, 8)))
         answers.append((status, took))
 
+    async def look(session: httpx2.AsyncClient) -> None:
+        began = time.monotonic()
+        try:
+            status = (await session.get("/health")).status_code
+        except httpx2.TransportError:
+            status = "no answer"
+        health.append((status, time.monotonic() - began))
+
     async def all_of_them() -> None:
         async with httpx2.AsyncClient(base_url=url, timeout=PATIENCE) as session:
             asked = []
             for _ in range(int(seconds / _EVERY)):
-                asked.append(asyncio.create_task(ask(session)))
-                await asyncio.sleep(_EVERY)
+                for request in (ask, look):
+                    asked.append(asyncio.create_task(request(session)))
+                    await asyncio.sleep(_EVERY / 2)
             await asyncio.gather(*asked)
 
     asyncio.run(all_of_them())
-    return answers
+    return answers, health
 
 
 def least(answer: tuple, expected: np.ndarray) -> float:
