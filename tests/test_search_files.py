@@ -63,6 +63,14 @@ def test_ignore_files_above_the_root_of_a_repository_mean_nothing(tmp_path):
     assert indexed(home / "repo") == set()
 
 
+def test_files_that_take_too_long_to_parse_are_indexed_in_windows(root):
+    garbage = "*\n|\n" * 1_500 + "quagga_word\n" + "*\n|\n" * 1_500
+    laid_out(root, {"bad.py": garbage, "bad.rb": "quagga_word\n=\n" * 1_500, "good.py": "def quagga_word():\n    return 1\n"})
+    assert run("index").returncode == 0
+    assert {"bad.py", "bad.rb", "good.py"} <= set(paths_of(run("search", "quagga_word", "-l")))
+    assert run("status", "--skipped").stdout == ""
+
+
 def test_nested_repositories_are_named_and_can_be_searched_as_paths(root, monkeypatch):
     laid_out(
         root,

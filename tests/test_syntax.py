@@ -7,6 +7,8 @@ every hidden name in «», `.functions` has the kind, parent, name, lines, docst
 import ast
 import builtins
 import re
+import subprocess
+import sys
 import sysconfig
 import time
 from pathlib import Path
@@ -269,6 +271,54 @@ def test_hostile_texts_are_refused_at_once(language, text, reason):
     with pytest.raises(ParseRefused) as error:
         parse(text, language)
     assert error.value.reason == reason and time.perf_counter() - started < 1
+
+
+_IN_LITTLE_MEMORY = """
+import resource, sys, time
+from codesage.syntax import ParseRefused, functions, parse
+resource.setrlimit(resource.RLIMIT_AS, (3_000_000_000,) * 2)
+resource.setrlimit(resource.RLIMIT_CPU, (30, 30))
+language, text = sys.argv[1], eval(sys.argv[2])
+for timed in (True, False)[: int(sys.argv[3])]:
+    started = time.thread_time()
+    try:
+        parse(text, language, timed=timed)
+    except ParseRefused as error:
+        print(error.reason, error)
+    assert time.thread_time() - started < 3, time.thread_time() - started
+print(*(function.name for function in functions(parse("def f(a):\\n  return a\\n", "python", timed=True))))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 1_000_000)
+"""
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "ways"),  # 1: only with a limit of time for every text
+    [
+        ("python", r"'/*\n' * 4_000", 2),
+        ("python", r"'*\n|\n' * 1_500", 2),
+        ("python", r"'*\n|\n' * 100_000", 2),
+        ("python", r"'/* x ' * 1_500", 2),
+        ("python", r"'def f(a):\n    return a\n\n\n' * 2_000 + '*\n|\n' * 2_000", 2),
+        ("ruby", r"'x\n=\n' * 1_500", 2),
+        ("ruby", r"'x\n=\n' * 100_000", 2),
+        ("ruby", r"'hello_world\n=\n' * 1_500", 1),
+        ("go", r"'*\n|\n' * 50_000", 2),
+    ],
+)
+def test_errors_that_take_quadratic_time_are_refused(language, text, ways):
+    child = subprocess.run([sys.executable, "-c", _IN_LITTLE_MEMORY, language, text, str(ways)], capture_output=True, text=True)
+    *refused, names, small = child.stdout.splitlines() or ["", ""]
+    assert len(refused) == ways and all(line.startswith("time text takes over ") for line in refused), child
+    assert (names, small) == ("f", "True")  # the next file is parsed afresh
+
+
+@pytest.mark.parametrize("language", sorted(LANGUAGES))
+def test_large_code_and_prose_are_parsed_in_time(language):
+    sample = next(path for path in SAMPLES if language_of(path.name) == language).read_text()
+    text = sample * (500_000 // len(sample))
+    assert parse(text, language, timed=True).tree.root_node.end_byte == len(text.encode())
+    prose = "The quick brown fox (it is brown) jumps over the lazy dog, and then it sleeps.\n" * 500
+    assert parse(prose, language, timed=True).has_errors or language == "php"
 
 
 @pytest.mark.parametrize("language", sorted(LANGUAGES.keys() - {"python", "ruby"}))  # in those a slash is no comment

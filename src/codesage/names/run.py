@@ -152,7 +152,7 @@ def parsed(file: Path, language: str = "") -> SourceTree:
         what = f"language {language!r}" if language else "its suffix"
         raise CodesageError(f"{file}: {what} is none of {', '.join(LANGUAGES)}: give --language")
     try:
-        return syntax.parse(read.text, named, tsx=file.suffix.lower() in (".tsx", ".jsx"), max_line=MAX_BYTES)
+        return syntax.parse(read.text, named, tsx=file.suffix.lower() in (".tsx", ".jsx"), max_line=MAX_BYTES, timed=True)
     except ParseRefused as error:
         raise CodesageError(f"{file}: {error}") from None
 

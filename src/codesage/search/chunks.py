@@ -78,7 +78,7 @@ def _definitions(document: Document, text: str) -> "Iterator[Outlined]":
 
     with suppress(ParseRefused):
         if document.language in LANGUAGES:
-            yield from outlines(parse(text, document.language, tsx=document.path.endswith(".tsx")))
+            yield from outlines(parse(text, document.language, tsx=document.path.endswith(".tsx"), timed=True))
         elif document.language:
             yield from outline(text, document.language)
 

@@ -12,7 +12,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from codesage.languages import grammar_of
-from codesage.syntax.tree import screen
+from codesage.syntax.tree import screen, tree_of
 
 if TYPE_CHECKING:
     import tree_sitter
@@ -102,7 +102,7 @@ def outline(text: str, language: str) -> list[Outlined]:
     parser, query = loaded
     defined: dict[int, tuple[int, int, str, str, tree_sitter.Node]] = {}  # by the place of the name
     above: dict[int, int] = {}  # last row -> first row of comments and attributes
-    for _, captures in tree_sitter.QueryCursor(query).matches(parser.parse(source).root_node):
+    for _, captures in tree_sitter.QueryCursor(query).matches(tree_of(source, parser, timed=True).root_node):
         if "above" in captures:
             node = captures["above"][0]
             if not source[source.rfind(b"\n", 0, node.start_byte) + 1 : node.start_byte].strip():  # not behind code

@@ -2,11 +2,13 @@
 
 tree-sitter's C library recurses for each level of nesting, and its error recovery can take seconds on text that is not code.
 Hostile text is therefore refused before parsing: texts that are too large, with a line that is too long, or nested too deep.
+A text that looks like no code is parsed with a limit of time, because the recovery can take quadratic time and memory.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
+from time import perf_counter, thread_time
 
 import numpy as np
 import tree_sitter
@@ -19,6 +21,16 @@ MAX_LINE = 100_000
 MAX_NESTING = 1_000
 MAX_SEARCHED = 100_000_000  # bytes; two seconds
 
+_LEAST_SECONDS = 0.5  # of processor time that any text may take
+_LEAST_SPEED = 1_000_000  # bytes per second of processor time above that; parsers read at least 7 million
+_LEAST_TIMED = 1_000  # bytes; shorter texts take less time than the limit
+_FIRST_TAIL = 512  # bytes
+_SAMPLE = 250  # bytes at the end
+_MOST_PUNCTUATION = 0.5  # of those that are not blanks
+_MOST_LINES = 0.125  # line breaks for each of these bytes
+_NO_WORDS = bytes(code for code in range(128) if not chr(code).isalnum() and chr(code) != "_")
+_WORDS = bytes(set(range(256)) - set(_NO_WORDS)) + b" \t\r\n"
+
 _COMMENTS = ((b"/*", b"*/"), (b"\n=begin", b"\n=end"))
 _BRACKETS = b"()[]{}"
 _NO_BRACKETS = bytes(set(range(256)) - set(_BRACKETS))
@@ -28,7 +40,7 @@ _STEP[list(b")]}")] = -1
 
 
 class ParseRefused(CodesageError):
-    """A text that must not be parsed; `reason` is "size", "line" or "nesting"."""
+    """A text that must not be parsed; `reason` is "size", "line", "nesting" or "time"."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -131,15 +143,70 @@ class SourceTree:
         return "" if node is None else self.source[node.start_byte : node.end_byte].decode("utf-8", "replace")
 
 
-def parse(text: str, language: str, *, tsx: bool = False, max_line: int = MAX_LINE) -> SourceTree:
+def parse(text: str, language: str, *, tsx: bool = False, max_line: int = MAX_LINE, timed: bool = False) -> SourceTree:
     """Parse `text` as one of languages.LANGUAGES. The parser recovers from syntax errors.
 
     Raises ParseRefused ("size": over 2 MB; "line": a line over `max_line` bytes; "nesting": over 1,000 open brackets or levels
-    of indentation, or many comments that are never closed), and KeyError for an unknown language.
+    of indentation, or many comments that are never closed; "time": see `tree_of`), and KeyError for an unknown language.
     """
     source = text.encode("utf-8", "replace")
     screen(source, max_line=max_line)
-    return SourceTree(source, _parser(language, tsx).parse(source), language, tsx)
+    return SourceTree(source, tree_of(source, _parser(language, tsx), timed=timed), language, tsx)
+
+
+def tree_of(source: bytes, parser: tree_sitter.Parser, *, timed: bool = False) -> tree_sitter.Tree:
+    """The tree of a text. Raises ParseRefused ("time") if it takes over 0.5 s of processor time, and 1 s for each megabyte.
+
+    The limit costs time itself. It holds for texts that look like no code, and for all if they are `timed`. At the end of a
+    text that is one error, the parser takes quadratic time and memory in one step, which nothing can stop. The end of the text
+    is therefore parsed alone first, in doubling lengths, while the next one cannot take too long.
+    """
+    if len(source) < _LEAST_TIMED or not (timed or _is_odd(source)):
+        return parser.parse(source)
+    size, length, before = _FIRST_TAIL, len(source), 0.0
+    while size < length:
+        seconds, _ = _timed(source[source.find(b"\n", -size) + 1 or -size :], parser)
+        longer = min(2 * size, length)
+        if seconds * (longer / size) ** 2 > _limit(longer):
+            raise _too_slow(length)
+        if size * 16 >= length and max(4 * before, seconds) * (length / size) ** 2 < _LEAST_SECONDS:
+            break  # two ends, as where a text begins can make it quick
+        size, before = 2 * size, seconds
+    _, tree = _timed(source, parser)
+    if tree is None:
+        raise _too_slow(length)
+    return tree
+
+
+def _limit(length: int) -> float:
+    return _LEAST_SECONDS + length / _LEAST_SPEED
+
+
+def _timed(source: bytes, parser: tree_sitter.Parser) -> tuple[float, tree_sitter.Tree | None]:
+    """The seconds of processor time that a parse took, and its tree; None if it was stopped at the limit."""
+    limit = _limit(len(source))
+    began, earliest = thread_time(), perf_counter() + limit
+
+    def over(_offset: int, _has_error: bool) -> bool:
+        return perf_counter() > earliest and thread_time() - began > limit  # the second clock costs a system call
+
+    try:
+        tree = parser.parse(lambda offset, _point: source[offset : offset + 65_536], progress_callback=over)
+    except ValueError:  # stopped
+        parser.reset()  # or it would go on with this text
+        tree = None
+    return thread_time() - began, tree
+
+
+def _too_slow(length: int) -> ParseRefused:
+    return ParseRefused("time", f"text takes over {_limit(length):.1f} s to parse: it has too many syntax errors")
+
+
+def _is_odd(source: bytes) -> bool:
+    """Whether the end of a text is mostly punctuation or very short lines."""
+    end = source[-_SAMPLE:]
+    marks = len(end.translate(None, _WORDS))
+    return marks > _MOST_PUNCTUATION * (marks + len(end.translate(None, _NO_WORDS))) or end.count(b"\n") > _MOST_LINES * _SAMPLE
 
 
 def screen(source: bytes, *, max_line: int = MAX_LINE) -> None:

@@ -37,4 +37,7 @@ def is_foreign(code: str, language: str) -> bool:
         return False
     if language not in ("javascript", "typescript"):
         return True
-    return min(parse(code, "typescript", tsx=tsx).error_share for tsx in (False, True)) > _MOST_ERRORS
+    try:
+        return min(parse(code, "typescript", tsx=tsx).error_share for tsx in (False, True)) > _MOST_ERRORS
+    except ParseRefused:  # what one grammar reads in time may take another too long
+        return True
