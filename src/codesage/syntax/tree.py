@@ -157,12 +157,25 @@ def parse(text: str, language: str, *, tsx: bool = False, max_line: int = MAX_LI
 def tree_of(source: bytes, parser: tree_sitter.Parser, *, timed: bool = False) -> tree_sitter.Tree:
     """The tree of a text. Raises ParseRefused ("time") if it takes over 0.5 s of processor time, and 1 s for each megabyte.
 
-    The limit costs time itself. It holds for texts that look like no code, and for all if they are `timed`. At the end of a
-    text that is one error, the parser takes quadratic time and memory in one step, which nothing can stop. The end of the text
-    is therefore parsed alone first, in doubling lengths, while the next one cannot take too long.
+    The limit costs time itself. It holds for texts that look like no code, and for all if they are `timed`.
     """
-    if len(source) < _LEAST_TIMED or not (timed or _is_odd(source)):
+    odd = len(source) >= _LEAST_TIMED and _is_odd(source)
+    if len(source) < _LEAST_TIMED or not (timed or odd):
         return parser.parse(source)
+    if odd:
+        _require_quick_end(source, parser)
+    _, tree = _timed(source, parser)
+    if tree is None:
+        raise _too_slow(len(source))
+    return tree
+
+
+def _require_quick_end(source: bytes, parser: tree_sitter.Parser) -> None:
+    """ParseRefused for a text that would take too long at its end.
+
+    At the end of a text that is one error, the parser takes quadratic time and memory in one step, which nothing can stop. The
+    end of the text is therefore parsed alone first, in doubling lengths, while the next one cannot take too long.
+    """
     size, length, before = _FIRST_TAIL, len(source), 0.0
     while size < length:
         seconds, _ = _timed(source[source.find(b"\n", -size) + 1 or -size :], parser)
@@ -170,12 +183,8 @@ def tree_of(source: bytes, parser: tree_sitter.Parser, *, timed: bool = False) -
         if seconds * (longer / size) ** 2 > _limit(longer):
             raise _too_slow(length)
         if size * 16 >= length and max(4 * before, seconds) * (length / size) ** 2 < _LEAST_SECONDS:
-            break  # two ends, as where a text begins can make it quick
+            return  # two ends, as where a text begins can make it quick
         size, before = 2 * size, seconds
-    _, tree = _timed(source, parser)
-    if tree is None:
-        raise _too_slow(length)
-    return tree
 
 
 def _limit(length: int) -> float:
