@@ -298,6 +298,8 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 1_000_000)
         ("python", r"'*\n|\n' * 1_500", 2),
         ("python", r"'*\n|\n' * 100_000", 2),
         ("python", r"'/* x ' * 1_500", 2),
+        ("python", r"'/* x ' * 2_000 + '\n'", 2),
+        ("python", r"'/*\n' * 4_000 + ' \n' * 1_000", 2),
         ("python", r"'def f(a):\n    return a\n\n\n' * 2_000 + '*\n|\n' * 2_000", 2),
         ("ruby", r"'x\n=\n' * 1_500", 2),
         ("ruby", r"'x\n=\n' * 100_000", 2),

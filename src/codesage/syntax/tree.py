@@ -174,11 +174,13 @@ def _require_quick_end(source: bytes, parser: tree_sitter.Parser) -> None:
     """ParseRefused for a text that would take too long at its end.
 
     At the end of a text that is one error, the parser takes quadratic time and memory in one step, which nothing can stop. The
-    end of the text is therefore parsed alone first, in doubling lengths, while the next one cannot take too long.
+    end of the text is therefore parsed alone first, in doubling lengths, as long as the next one cannot take too long.
     """
-    size, length, before = _FIRST_TAIL, len(source), 0.0
+    size, text = _FIRST_TAIL, source.rstrip()
+    length, before = len(text), 0.0
     while size < length:
-        seconds, _ = _timed(source[source.find(b"\n", -size) + 1 or -size :], parser)
+        start = length - size
+        seconds, _ = _timed(text[text.find(b"\n", start, start + size // 2) + 1 or start :], parser)
         longer = min(2 * size, length)
         if seconds * (longer / size) ** 2 > _limit(longer):
             raise _too_slow(length)
@@ -213,7 +215,7 @@ def _too_slow(length: int) -> ParseRefused:
 
 def _is_odd(source: bytes) -> bool:
     """Whether the end of a text is mostly punctuation or very short lines."""
-    end = source[-_SAMPLE:]
+    end = source.rstrip()[-_SAMPLE:]
     marks = len(end.translate(None, _WORDS))
     return marks > _MOST_PUNCTUATION * (marks + len(end.translate(None, _NO_WORDS))) or end.count(b"\n") > _MOST_LINES * _SAMPLE
 
