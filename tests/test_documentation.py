@@ -177,11 +177,16 @@ def test_pages_round_the_mean_over_repositories_in_one_way():
 
 @pytest.mark.parametrize("page", ["README.md", "docs/benchmarks.md"])
 def test_the_figures_of_the_result_tables_are_those_of_their_records(page):
-    """The first lines of the benchmarks name the record."""
+    """The first lines of the benchmarks name their record, which has the times of both, and later that of the README."""
     text = (ROOT / "docs/benchmarks.md").read_text(encoding="utf-8").split("## The two bundled models")[1]
-    record = ROOT / "benchmarks/results" / re.findall(r"results/([\w.-]+json)", text)[0]
-    figures = json.loads(record.read_text(encoding="utf-8"))
+    names = (
+        re.findall(r"results/([\w.-]+json)", text)[0],
+        re.findall(r"results/([\w.-]+json)`\), whose figures\s+the README has", text)[0],
+    )
+    figures, of_readme = (json.loads((ROOT / "benchmarks/results" / name).read_text(encoding="utf-8")) for name in names)
+    times = figures["encoding"]
     if page == "README.md":
+        figures = of_readme
         text = (ROOT / page).read_text(encoding="utf-8").split("\n## Results")[1]
     head, _, *rows = [line.strip("|").split("|") for line in text.split("\n\n|")[1].split("\n\n")[0].splitlines()]
     titles = {"held-out": "held-out pairs", "MBXP": "MBXP, names masked"}
@@ -201,7 +206,7 @@ def test_the_figures_of_the_result_tables_are_those_of_their_records(page):
                 wanted = [figures["classification"]["CodeComplex"][system if system != "BM25" else "BM25 words"]["macro F1"]]
             assert [float(number) for number in re.findall(r"[\d.]+", cell)] == pytest.approx(wanted, abs=0.051), (name, title)
         if milliseconds.strip():
-            assert float(milliseconds) == pytest.approx(figures["encoding"][system]["milliseconds"], abs=0.051)
+            assert float(milliseconds) == pytest.approx(times[system]["milliseconds"], abs=0.051)
 
 
 def test_the_threshold_of_clones_is_that_of_its_record():
