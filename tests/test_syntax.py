@@ -276,7 +276,7 @@ def test_hostile_texts_are_refused_at_once(language, text, reason):
 _IN_LITTLE_MEMORY = """
 import resource, sys, time
 from codesage.syntax import ParseRefused, functions, parse
-resource.setrlimit(resource.RLIMIT_AS, (3_000_000_000,) * 2)
+resource.setrlimit(resource.RLIMIT_AS, (1_500_000_000,) * 2)
 resource.setrlimit(resource.RLIMIT_CPU, (30, 30))
 language, text = sys.argv[1], eval(sys.argv[2])
 for timed in (True, False)[: int(sys.argv[3])]:
@@ -287,7 +287,6 @@ for timed in (True, False)[: int(sys.argv[3])]:
         print(error.reason, error)
     assert time.thread_time() - started < 3, time.thread_time() - started
 print(*(function.name for function in functions(parse("def f(a):\\n  return a\\n", "python", timed=True))))
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 1_000_000)
 """
 
 
@@ -309,9 +308,9 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 1_000_000)
 )
 def test_errors_that_take_quadratic_time_are_refused(language, text, ways):
     child = subprocess.run([sys.executable, "-c", _IN_LITTLE_MEMORY, language, text, str(ways)], capture_output=True, text=True)
-    *refused, names, small = child.stdout.splitlines() or ["", ""]
+    *refused, names = child.stdout.splitlines() or [""]
     assert len(refused) == ways and all(line.startswith("time text takes over ") for line in refused), child
-    assert (names, small) == ("f", "True")  # the next file is parsed afresh
+    assert names == "f"  # the next file is parsed afresh
 
 
 @pytest.mark.parametrize("language", sorted(LANGUAGES))
