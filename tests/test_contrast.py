@@ -508,7 +508,8 @@ def test_a_batch_larger_than_memory_keeps_one_graph_at_a_time(prepared, monkeypa
 
 
 @pytest.mark.parametrize(("mode", "length"), [("fp32", 16), ("fp32", 400), ("bf16", 16), ("bf16", 400)])
-def test_the_memory_of_a_graph_is_what_backward_keeps(mode, length):
+def test_the_memory_of_a_graph_is_what_backward_keeps(mode, length, monkeypatch):
+    monkeypatch.delenv(precision.VARIABLE, raising=False)  # it would replace the mode
     config = Config(64, 3, 4, vocab_size=100, max_position_embeddings=400).without_dropout()
     encoder, kept, cpu = Encoder(config), {}, torch.device("cpu")
     own = {parameter.untyped_storage().data_ptr() for parameter in encoder.parameters()}
