@@ -269,13 +269,13 @@ def expected(
 
 
 def _work(encoder: Encoder, phase: Settings, batch: Batch) -> estimate.Step:
-    config, tokens = encoder.config, len(batch.texts.ids) + len(batch.codes.ids)
+    config, tokens, attended = encoder.config, len(batch.texts.ids) + len(batch.codes.ids), mean_length(batch)
     depth = config.num_hidden_layers if phase.depth is None else phase.depth
-    blocks = tokens * estimate.flops_per_token(config, length=mean_length(batch)) * depth / config.num_hidden_layers
+    blocks = tokens * estimate.flops_per_token(config, length=attended) * depth / config.num_hidden_layers
     loss = 4 * (2 * len(batch.pair_P)) ** 2 * config.vector_width  # every process computes that of all pairs
     at_once, one_by_one = _cut(encoder, phase, stacked(batch.texts, batch.codes).lengths)
     micro_tokens = min(at_once, tokens) if one_by_one and at_once else tokens
-    return estimate.Step(tokens, blocks + processes.world() * loss, micro_tokens, attended=mean_length(batch))
+    return estimate.Step(tokens, blocks + processes.world() * loss, micro_tokens, attended=attended)
 
 
 def gradients(encoder: Encoder, settings: Settings, batch: Batch, *, larger: Larger | None = None) -> tuple[Tensor, int]:
@@ -317,11 +317,10 @@ def _cut(encoder: Encoder, settings: Settings, length_N: np.ndarray) -> tuple[in
     """
     if settings.depth == 0 or (settings.cached and settings.micro_tokens):
         return settings.micro_tokens, settings.cached
-    config, device, tokens = encoder.config, encoder.wte.weight.device, int(length_N.sum())
-    room = _ROOM * processes.share_of_memory(device) - estimate.fixed_bytes(config)
-    attended = float((length_N**2).sum() / tokens)
-    needed = estimate.graph_bytes(config, tokens, attended=attended, mode=settings.loop.precision, device=device)
-    if not processes.share_of_memory(device) or needed <= room:
+    config, device = encoder.config, encoder.wte.weight.device
+    memory, attended, mode = processes.share_of_memory(device), _attended(length_N), settings.loop.precision
+    graphs = estimate.graph_bytes(config, int(length_N.sum()), attended=attended, mode=mode, device=device)
+    if not memory or estimate.fixed_bytes(config) + graphs <= _ROOM * memory:
         return settings.micro_tokens, settings.cached
     return settings.micro_tokens or _MICRO_TOKENS, True
 
@@ -426,5 +425,8 @@ def _flops(encoder: Encoder, phase: Settings, batches: Batches) -> float:
 
 def mean_length(batch: Batch) -> float:
     """The mean number of tokens that a token attends to."""
-    lengths = stacked(batch.texts, batch.codes).lengths
-    return float((lengths**2).sum() / lengths.sum())
+    return _attended(stacked(batch.texts, batch.codes).lengths)
+
+
+def _attended(length_N: np.ndarray) -> float:
+    return float((length_N**2).sum() / length_N.sum())
